@@ -1,0 +1,38 @@
+"""What grades a lesson: `check("patchify")` in its notebook, `pytest checks` for all of them."""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+
+
+def check(name: str) -> float:
+    """Run the checks of an exercise on what `__main__` (this notebook, or this script) defines now.
+
+    Prints the verdict and returns the points earned, which nbgrader takes as partial credit.
+    """
+    # here, so that `from checks import check` stays free of torch
+    from checks.exercise import catalogue, checks_of, find_lesson
+    from checks.expect import field
+    from checks.learner import fresh_seed, run_checks
+
+    lesson = find_lesson(name)
+    if lesson is None:
+        known = [exercise for exercises in catalogue().values() for exercise in exercises]
+        near = get_close_matches(name, known, n=1)
+        print(f"There is no exercise {name!r}" + (f": do you mean {near[0]!r}?" if near else "."))
+        return 0.0
+    notebook = sys.modules["__main__"]
+    if not hasattr(notebook, name):
+        print(f"{name} is not defined here yet: run the cell that defines it, then this one again.")
+        return 0.0
+    verdicts = run_checks([check for check in checks_of(lesson) if check.exercise == name], notebook, fresh_seed())
+    earned, points = sum(verdict.earned for verdict in verdicts), sum(verdict.points for verdict in verdicts)
+    print(f"{name}: {earned} of {points} points")
+    for verdict in verdicts:
+        print(field(verdict.status, verdict.property))
+        if verdict.status in ("failed", "broken"):
+            print(f"\n{verdict.page}\n")
+    if todo := [verdict.page for verdict in verdicts if verdict.status == "todo"]:
+        print(todo[0])
+    return float(earned)

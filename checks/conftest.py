@@ -1,0 +1,189 @@
+"""pytest as an exercise tool: options, the `learner` fixture, todo, pages without tracebacks, the progress map."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import lessons
+from checks.exercise import find_lesson, lesson_of
+from checks.expect import WIDTH
+from checks.learner import Learner, Verdict, fresh_seed, run_check
+from lessons import LessonError
+
+ROOT = Path(__file__).parent.parent
+BAR = 24  # characters of a progress bar
+VERDICTS = pytest.StashKey[dict[str, Verdict]]()  # by node id
+STATUS = pytest.StashKey[int]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("course")
+    group.addoption("--solutions", action="store_true", help="grade the reference in place of your lessons")
+    group.addoption("--lessons", metavar="DIR", type=Path, help="where the lessons are")
+    group.addoption("--mine", action="store_true", help="build on your own earlier lessons, not on the reference")
+    group.addoption("--watch", action="store_true", help="run again whenever a lesson is saved; Ctrl-C ends")
+    group.addoption("--hint", metavar="NAME", help="print the next hint for an exercise")
+    group.addoption("--seed", type=int, help="repeat a run: its seed stands in each failure")
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    lessons.use(config.option.lessons, reference=not config.option.mine)
+    try:
+        folder = lessons.lessons_folder()
+    except LessonError as error:
+        raise pytest.UsageError(str(error)) from None
+    if config.option.hint:
+        return print_hint(config, config.option.hint)
+    if config.option.watch:
+        if not hasattr(os, "fork"):
+            raise pytest.UsageError("--watch needs Linux or macOS (it forks): run `pytest checks` after saving")
+        from checks.worker import watch
+
+        return watch(folder)
+    return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[VERDICTS] = {}
+    if config.option.seed is None:
+        config.option.seed = fresh_seed()
+    if config.option.reportchars == "fE":  # pytest's default: the progress map says what is open
+        config.option.reportchars = ""
+
+
+@pytest.fixture
+def learner(request: pytest.FixtureRequest) -> Learner:
+    """The door to the learner's code: `learner(function, *inputs)` runs `function(lesson, *inputs)` there."""
+    package = "solutions" if request.config.option.solutions else "lessons"
+    lesson = importlib.import_module(f"{package}.{lesson_of(request.function)}")
+    return Learner(lesson, request.config.option.seed)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if not hasattr(pyfuncitem.function, "exercise"):
+        return None
+    verdict = run_check(pyfuncitem.function, pyfuncitem.funcargs["learner"])
+    pyfuncitem.config.stash[VERDICTS][pyfuncitem.nodeid] = verdict
+    return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    report = yield
+    verdict = item.config.stash[VERDICTS].get(item.nodeid)
+    if call.when == "call" and verdict and verdict.status != "passed":
+        report.outcome = "failed"
+        report.longrepr = printable(f"{textwrap.fill(verdict.property, WIDTH)}\n\n{verdict.page}")
+        report.todo = verdict.status == "todo"
+    elif call.excinfo and isinstance(call.excinfo.value, LessonError):
+        report.longrepr = printable(textwrap.fill(str(call.excinfo.value), WIDTH))
+    return report
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what this console can't print."""
+    encoding = sys.__stdout__.encoding or "ascii"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if config.option.watch:  # a child of the worker: to tear down its copy of torch would take longer than the checks
+        sys.stdout.flush()
+        os._exit(config.stash[STATUS])
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    return ("todo", "t", "TODO") if getattr(report, "todo", False) else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The progress map: a line a lesson, and what comes next. Plain ASCII, at most 80 columns."""
+    passed: dict[str, dict[str, bool]] = {}  # of the exercises that were asked for
+    for item in terminalreporter._session.items:
+        if hasattr(getattr(item, "function", None), "exercise"):
+            exercises = passed.setdefault(lesson_of(item.function), {})
+            verdict = config.stash[VERDICTS].get(item.nodeid)
+            name = item.function.exercise
+            exercises[name] = exercises.get(name, True) and verdict is not None and verdict.status == "passed"
+    if not passed:
+        return
+    terminalreporter.section("progress")
+    for lesson, exercises in passed.items():
+        done, asked = sum(exercises.values()), len(exercises)
+        bar = ("#" * (BAR * done // asked)).ljust(BAR, ".")
+        terminalreporter.line(f"{lessons.folder_name(lesson):<24} [{bar}] {done}/{asked}")
+    for lesson in passed:
+        if report := getattr(sys.modules.get(f"lessons.{lesson}"), "__report__", None):
+            for line in report.lines():
+                terminalreporter.line(printable(textwrap.fill(f"note: {line}", WIDTH)))
+    left = [(lesson, name) for lesson in passed for name, good in passed[lesson].items() if not good]
+    if left:
+        terminalreporter.line(printable(f"next: {left[0][1]}, {place_of(*left[0], config)}"))
+
+
+def lesson_file(lesson: str, config: pytest.Config) -> Path:
+    """The notebook in which a lesson is written, or the script if there is no notebook."""
+    if config.option.solutions:
+        return ROOT / "solutions" / f"{lesson}.py"
+    name = lessons.folder_name(lesson)
+    notebook = lessons.lessons_folder() / name / f"{name}.ipynb"
+    return notebook if notebook.exists() else notebook.with_suffix(".py")
+
+
+def place_of(lesson: str, exercise: str, config: pytest.Config) -> str:
+    """Where an exercise is written."""
+    path = lesson_file(lesson, config)
+    try:
+        cells = lessons.read_cells(path)
+    except LessonError as error:
+        return str(error)
+    own = [cell for cell in cells if re.search(rf"^(def|class) {exercise}\b", cell.source, re.MULTILINE)]
+    name = own[-1].name if own and path.suffix == ".ipynb" else path.name
+    return f"in {os.path.relpath(path.parent)}/{name}"
+
+
+def prose(path: Path) -> str:
+    """The text of a lesson, all cells in one. Raises UsageError if there is none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".ipynb":
+            return "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+        return re.sub(r"^# ?", "", text, flags=re.MULTILINE)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise pytest.UsageError(f"{path} can't be read: {error}") from None
+
+
+def print_hint(config: pytest.Config, exercise: str) -> int:
+    """Print the next of an exercise's hints: those folded in its section, under the heading that names it."""
+    lesson = find_lesson(exercise)
+    if lesson is None:
+        raise pytest.UsageError(f"there is no exercise {exercise!r}")
+    text = prose(lesson_file(lesson, config))
+    section = re.search(rf"^## Exercise [\d.]+: `?{exercise}`?$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    hints = re.findall(r"<summary>Hint \d+</summary>(.*?)</details>", section[1] if section else "", re.DOTALL)
+    if not hints:
+        raise pytest.UsageError(f"there are no hints for {exercise}")
+    config._do_configure()  # as pytest's own --cache-show does: without it there is no cache
+    key = f"course/hints/{exercise}"
+    shown = config.cache.get(key, 0)
+    config.cache.set(key, min(shown + 1, len(hints) - 1))
+    print(f"Hint {shown + 1} of {len(hints)} for {exercise}\n\n{printable(hints[shown].strip())}")
+    config._ensure_unconfigure()
+    return 0

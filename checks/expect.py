@@ -1,0 +1,251 @@
+"""Comparisons that explain themselves: what was called, what was expected, what came, and the likely misconception.
+
+Nothing here broadcasts: the type is compared first, then shape, dtype, NaN and infinity, and only then the values.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+WIDTH = 79
+NO_MISTAKES: Mapping[str, Any] = {}
+
+
+class Failure(AssertionError):
+    """A property that does not hold, told to the learner. `str()` gives the four fields, wrapped for a console."""
+
+    def __init__(self, called: str, expected: str, got: str, likely: str = ""):
+        fields = {"called": called, "expected": expected, "got": got, "likely": likely}
+        super().__init__("\n".join(field(name, text) for name, text in fields.items() if text))
+
+
+def field(name: str, text: str) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=f"{name:<10}", subsequent_indent=" " * 10, break_on_hyphens=False)
+
+
+def shape(tensor: Tensor) -> str:
+    """The shape as it is written in the course: "[2, 3, 32, 48]"."""
+    return str(list(tensor.shape))
+
+
+def describe(value: Any) -> str:
+    """A value in a few words: the shape of a tensor, the start of anything else."""
+    if isinstance(value, Tensor):
+        return shape(value) if value.ndim else f"{value.item():.6g}"
+    if type(value) is float:
+        return f"{value:.6g}"
+    return textwrap.shorten(repr(value), 100, placeholder=" ...")
+
+
+def expect_close(
+    got: Any,
+    expected: Any,
+    *,
+    called: str,
+    mistakes: Mapping[str, Any] = NO_MISTAKES,
+    likely: str = "",
+    rtol: float = 1e-4,
+    atol: float = 1e-5,
+) -> None:
+    """Compare tensors or floats, also inside lists and dicts: |got - expected| <= atol + rtol * |expected|.
+
+    mistakes maps a sentence to what that mistake would have given (a torch.Size stands for any tensor of that shape):
+    the first one that equals `got` is named. Otherwise `likely` is said, and without it what the numbers alone tell.
+    Raises Failure.
+    """
+    difference = find_difference(got, expected, rtol, atol)
+    if difference is None:
+        return
+    expected_text, got_text, guess = difference
+    for sentence, wrong in mistakes.items():
+        if isinstance(wrong, torch.Size):
+            named = isinstance(got, Tensor) and got.shape == wrong
+        else:
+            named = find_difference(got, wrong, rtol, atol) is None
+        if named:
+            raise Failure(called, expected_text, got_text, sentence)
+    raise Failure(called, expected_text, got_text, guess if got is None else likely or guess)
+
+
+def expect_equal(
+    got: Any, expected: Any, *, called: str, mistakes: Mapping[str, Any] = NO_MISTAKES, likely: str = ""
+) -> None:
+    """Compare exactly: integers, booleans, strings, shapes, index tensors. The rest is as in expect_close."""
+    expect_close(got, expected, called=called, mistakes=mistakes, likely=likely, rtol=0, atol=0)
+
+
+def expect_that(holds: bool, *, called: str, expected: str, got: str, likely: str) -> None:
+    """State a property in words. Raises Failure unless it holds."""
+    if not holds:
+        raise Failure(called, expected, got, likely)
+
+
+def expect_error(error: type[Exception], learner: Any, function: Callable, *inputs: Any, likely: str = "") -> None:
+    """The call must raise `error`, or a subclass of it. Raises Failure if it raises something else, or nothing."""
+    outcome = learner.outcome(function, *inputs)
+    if not outcome.error:
+        raise Failure(learner.called, error.__name__, f"no error, but {describe(outcome.value)}", likely)
+    if error.__name__ not in outcome.error:
+        raise Failure(learner.called, error.__name__, f"{outcome.error[0]}: {outcome.message}", likely)
+
+
+def find_difference(got: Any, expected: Any, rtol: float, atol: float) -> tuple[str, str, str] | None:
+    """None if equal, else (expected, got, guess): the texts of the two, and what can be told from the numbers alone."""
+    if isinstance(expected, Tensor):
+        return tensor_difference(got, expected, rtol, atol)
+    if type(expected) is float:
+        if type(got) not in (float, int):
+            return f"{expected:.6g}, a float", kind(got), missing_return(got)
+        pair = torch.tensor([got, expected], dtype=torch.float64)
+        if torch.isclose(pair[0], pair[1], rtol, atol, equal_nan=True):
+            return None
+        return f"{expected:.6g}", f"{got:.6g}", pattern(pair[0], pair[1], rtol, atol)
+    if type(got) is not type(expected):
+        return f"{kind(expected)}: {describe(expected)}", kind(got), missing_return(got)
+    if isinstance(expected, Mapping):
+        if set(got) != set(expected):
+            missing = [f"{name!r} is missing" for name in expected if name not in got]
+            extra = [f"{name!r} is too many" for name in got if name not in expected]
+            return f"the names {list(expected)}", "; ".join(missing + extra), ""
+        return first_difference(expected, got, expected, rtol, atol)
+    if isinstance(expected, list | tuple):
+        if len(got) != len(expected):
+            return f"{len(expected)} entries: {describe(expected)}", f"{len(got)} entries: {describe(got)}", ""
+        return first_difference(range(len(expected)), got, expected, rtol, atol)
+    return None if got == expected else (describe(expected), describe(got), "")
+
+
+def first_difference(keys: Any, got: Any, expected: Any, rtol: float, atol: float) -> tuple[str, str, str] | None:
+    for key in keys:
+        difference = find_difference(got[key], expected[key], rtol, atol)
+        if difference:
+            expected_text, got_text, guess = difference
+            place = key if isinstance(key, str) else f"entry {key}"
+            return f"{place}: {expected_text}", f"{place}: {got_text}", guess
+    return None
+
+
+def tensor_difference(got: Any, expected: Tensor, rtol: float, atol: float) -> tuple[str, str, str] | None:
+    if not isinstance(got, Tensor):
+        return f"a tensor {shape(expected)}", kind(got), missing_return(got)
+    if got.shape != expected.shape:
+        words = shape_words(list(got.shape), list(expected.shape))
+        return shape(expected), f"{shape(got)}: {words}", "Print the shape after each line of your code."
+    if got.dtype != expected.dtype:
+        names = [str(tensor.dtype).removeprefix("torch.") for tensor in (expected, got)]
+        return f"the dtype {names[0]}", f"{names[1]}", ""
+    if got.numel() == 0:
+        return None
+    if not (got.is_floating_point() or got.is_complex()):
+        wrong = got != expected
+        if not wrong.any():
+            return None
+    else:
+        wrong = ~torch.isclose(got, expected, rtol, atol, equal_nan=True)
+        if not wrong.any():
+            return None
+        strange = wrong & ~got.isfinite()
+        if strange.any():
+            place = strange.nonzero()[0].tolist()
+            name = "NaN" if got[tuple(place)].isnan() else "infinity"
+            guess = "0 / 0, inf - inf and the root of a negative number give NaN; a division by 0 gives infinity."
+            count = f"{int(strange.sum())} of {got.numel()} values are not finite"
+            return at(expected, place), f"{name} there; {count}", guess
+    gap = (got.to(torch.complex128 if got.is_complex() else torch.float64) - expected).abs()
+    gap = torch.where(wrong, gap.nan_to_num(), -1.0)
+    place = (gap == gap.max()).nonzero()[0].tolist()
+    text = f"{number(got[tuple(place)])} there, where the difference is largest; "
+    text += f"{int(wrong.sum())} of {got.numel()} values differ"
+    if got.numel() == 1:
+        return number(expected), number(got), pattern(got, expected, rtol, atol)
+    if got.numel() <= 12:
+        return describe(expected.tolist()), describe(got.tolist()), pattern(got, expected, rtol, atol)
+    return at(expected, place), text, pattern(got, expected, rtol, atol)
+
+
+def at(tensor: Tensor, place: list[int]) -> str:
+    return f"{shape(tensor)} with {number(tensor[tuple(place)])} at {place}"
+
+
+def number(value: Tensor) -> str:
+    return f"{value.item():.6g}" if value.is_floating_point() else str(value.item())
+
+
+def kind(value: Any) -> str:
+    if value is None:
+        return "None"
+    name = f"a tensor {shape(value)}" if isinstance(value, Tensor) else type(value).__name__
+    return name if isinstance(value, Tensor) else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def missing_return(value: Any) -> str:
+    return "Is the `return` missing?" if value is None else ""
+
+
+def shape_words(got: list[int], expected: list[int]) -> str:
+    """How a shape differs from the expected one, in words."""
+    if len(got) == len(expected):
+        for i, j in sorted(itertools.combinations(range(len(got)), 2), reverse=True):
+            swapped = expected.copy()
+            swapped[i], swapped[j] = expected[j], expected[i]
+            if swapped == got:
+                return f"{axes(i, j, len(got))} are swapped"
+        if sorted(got) == sorted(expected):
+            return "the axes stand in another order"
+        different = [i for i in range(len(got)) if got[i] != expected[i]]
+        if len(different) == 1:
+            i = different[0]
+            return f"{axis(i, len(got))} has {got[i]} entries in place of {expected[i]}"
+    if len(got) == len(expected) + 1:
+        for i in range(len(got)):
+            if got[:i] + got[i + 1 :] == expected:
+                return f"{axis(i, len(got))} (of size {got[i]}) is too many"
+    if len(got) + 1 == len(expected):
+        for i in range(len(expected)):
+            if expected[:i] + expected[i + 1 :] == got:
+                return f"{axis(i, len(expected))} (of size {expected[i]}) is missing"
+    if math.prod(got) == math.prod(expected):
+        return "the right number of values in another shape"
+    return f"{len(got)} axes in place of {len(expected)}" if len(got) != len(expected) else "other sizes"
+
+
+def axis(index: int, count: int) -> str:
+    return {count - 1: "the last axis", 0: "the first axis"}.get(index, f"axis {index}")
+
+
+def axes(i: int, j: int, count: int) -> str:
+    return {(count - 2, count - 1): "the last two axes", (0, 1): "the first two axes"}.get((i, j), f"axes {i} and {j}")
+
+
+def pattern(got: Tensor, expected: Tensor, rtol: float, atol: float) -> str:
+    """What can be told from the values alone, in a sentence."""
+    got, expected = got.flatten(), expected.flatten()
+    if not got.is_floating_point() or not got.isfinite().all() or not expected.isfinite().all():
+        return ""
+    got, expected = got.double(), expected.double()
+
+    def equal(other: Tensor) -> bool:
+        return torch.allclose(got, other, rtol, atol)
+
+    factor = float((got @ expected) / (expected @ expected).clamp_min(1e-30))
+    offset = float((got - expected).mean())
+    if equal(torch.zeros_like(got)):
+        return "Everything is 0."
+    if equal(-expected):
+        return "Every value has the opposite sign."
+    if len(got) > 1 and equal(got[0].expand_as(got)):
+        return f"Every value is the same, {got[0]:.4g}."
+    if factor != 0 and equal(factor * expected):
+        return f"Every value is {factor:.4g} times what it should be."
+    if len(got) > 1 and equal(expected + offset):
+        return f"Every value is off by the same {offset:.4g}."
+    if torch.allclose(got.sort().values, expected.sort().values, rtol, atol):
+        return "The values are right, but they stand in another order."
+    return "Work out the first wrong value by hand, on the smallest input you can think of."

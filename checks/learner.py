@@ -1,0 +1,281 @@
+"""The door to the learner's code: `learner(function, *inputs)` runs `function(lesson, *inputs)` where that code lives.
+
+Only plain data passes, in both directions, so that the code may live in this process or in a sandboxed one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import linecache
+import random
+import re
+import secrets
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from checks.expect import Failure, describe, field
+
+OUTPUT_LIMIT = 2000  # characters of the learner's own output that a report shows
+MESSAGE_LIMIT = 500
+HINTS = {
+    r"view size is not compatible": "A permuted tensor isn't contiguous: use `reshape` where you wrote `view`.",
+    r"shape '.*' is invalid for input of size": "The new shape holds another number of values than the tensor.",
+    r"shapes cannot be multiplied": "The inner sizes of a matrix product must agree: print both shapes before it.",
+    r"(size of tensor|Sizes of tensors) .* must match": "Two tensors that meet here differ along an axis.",
+    r"in-?place operation": "Something is changed in place that the gradient still needs: make a new tensor.",
+    r"does not require grad": "The graph was cut on the way: detach, no_grad, .item() or .data.",
+    r"cannot assign .* before Module": "`super().__init__()` must come first in `__init__`.",
+    r"missing \d+ required positional": "Compare the parameters with the ones in the docstring, name by name.",
+    r"unexpected keyword argument": "Compare the parameters with the ones in the docstring, name by name.",
+    r"positional arguments? but": "Compare the parameters with the ones in the docstring, name by name.",
+    r"has no attribute": "Compare this name with the ones that the docstring asks for.",
+    r"is not defined$": "This name must be defined or imported in a cell of the notebook.",
+    r"cannot unpack non-iterable": "A single number came where several are unpacked.",
+    r"maximum recursion depth": "A function calls itself without end.",
+    r"expected .* dtype|same dtype|found dtype": "Two tensors that meet here have different dtypes.",
+    r"out of bounds|out of range": "An index is as large as the axis or larger: indices run from 0 to size - 1.",
+}
+
+
+class Todo(Exception):
+    """The exercise, or one that it builds on, still has its `raise NotImplementedError()`."""
+
+
+class NotPlain(TypeError):
+    """Something came that is not a tensor, a number, a string, a bool, None, or a list, tuple or dict of these."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came back from where the learner's code lives: nothing but plain data."""
+
+    value: Any = None
+    error: tuple[str, ...] = ()  # class names of the exception, from its own class up
+    message: str = ""
+    frames: tuple[str, ...] = ()  # the learner's own frames
+    output: str = ""
+    todo: bool = False
+
+
+class Learner:
+    """The door, in this process. A grader's subclass overrides `run` alone."""
+
+    def __init__(self, lesson: Any, seed: int):
+        self.lesson, self.seed = lesson, seed
+        self.calls = 0
+        self.called = ""  # the last call, as text
+        self.output = ""  # what it printed
+        self.frames: tuple[str, ...] = ()
+
+    def __call__(self, function: Callable, *inputs: Any) -> Any:
+        """Run function(lesson, *inputs) and hand back what it returns. Raises Failure if the learner's code raises."""
+        outcome = self.outcome(function, *inputs)
+        if not outcome.error:
+            return outcome.value
+        likely = next((hint for text, hint in HINTS.items() if re.search(text, outcome.message)), "")
+        got = f"{outcome.error[0]}: {outcome.message}" if outcome.message else outcome.error[0]
+        raise Failure(self.called, "no error", got, likely)
+
+    def outcome(self, function: Callable, *inputs: Any) -> Outcome:
+        """As a call, but an exception of the learner's comes back as data. Raises Todo if a stub isn't filled in."""
+        if getattr(sys.modules.get(function.__module__), function.__qualname__, None) is not function:
+            raise TypeError(f"{function.__qualname__} is sent by its name: it must stand at the top of the check file")
+        self.called = call_text(function, inputs)
+        self.calls += 1
+        outcome = self.run(function, inputs, self.seed + self.calls)
+        self.output, self.frames = outcome.output, outcome.frames
+        if outcome.todo:
+            raise Todo(outcome.message)
+        return outcome
+
+    def run(self, function: Callable, inputs: tuple, seed: int) -> Outcome:
+        return run(self.lesson, function, inputs, seed)
+
+
+def run(lesson: Any, function: Callable, inputs: tuple, seed: int) -> Outcome:
+    """Call function(lesson, *inputs) on copies of the inputs, and give an account of what the learner's code did."""
+    copies, output = plain(inputs), Bounded()
+    redirected = contextlib.redirect_stdout(output), contextlib.redirect_stderr(output)
+    with isolated(seed), redirected[0], redirected[1], interrupts() as pressed:
+        try:
+            return Outcome(plain(function(lesson, *copies)), output=output.text)
+        except BaseException as error:  # SystemExit and pytest's Skipped too
+            if pressed and isinstance(error, KeyboardInterrupt):
+                raise
+            return account(error, lesson, output)
+
+
+def account(error: BaseException, lesson: Any, output: Bounded) -> Outcome:
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [(frame, line) for frame, line in frames if is_own(frame, lesson)]
+    try:
+        message = str(error)
+    except BaseException:
+        message = "(its message can't be printed)"
+    # torch raises NotImplementedError as well: only one from the learner's own line is a stub
+    todo = type(error) is NotImplementedError and is_own(frames[-1][0], lesson)
+    if todo:
+        code = frames[-1][0].f_code
+        message = f"{getattr(code, 'co_qualname', code.co_name)} isn't written yet"
+    return Outcome(
+        error=tuple(kind.__name__ for kind in type(error).__mro__),
+        message=shorten(message, MESSAGE_LIMIT),
+        frames=tuple(place(frame, line) for frame, line in own[-5:]),
+        output=output.text,
+        todo=todo,
+    )
+
+
+def is_own(frame: FrameType, lesson: Any) -> bool:
+    name = str(frame.f_globals.get("__name__"))
+    return frame.f_globals is vars(lesson) or name.startswith("lessons.")
+
+
+def place(frame: FrameType, line: int) -> str:
+    """Where the frame stands: notebook, cell and line, and the line itself."""
+    filename = frame.f_code.co_filename
+    name = Path(filename).name
+    if filename.startswith("<"):
+        name = filename.strip("<>")
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell and hasattr(shell.compile, "format_code_name") and (cell := shell.compile.format_code_name(filename)):
+        name = " ".join(cell)
+    return f"{name}, line {line}: {linecache.getline(filename, line).strip()}"
+
+
+def plain(value: Any) -> Any:
+    """A copy of plain data, tensors detached. Raises NotPlain for anything else: a subclass could answer for itself."""
+    kind = type(value)
+    if kind in (Tensor, nn.Parameter):
+        if value.layout is not torch.strided:
+            raise NotPlain(f"a tensor with the layout {value.layout} came, where an ordinary (strided) one is needed")
+        return Tensor.clone(Tensor.detach(value))
+    if value is None or kind in (bool, int, float, str):
+        return value
+    if kind in (list, tuple, torch.Size):
+        return [plain(entry) for entry in value] if kind is list else tuple(plain(entry) for entry in value)
+    if kind is dict:
+        return {plain(key): plain(entry) for key, entry in value.items()}
+    raise NotPlain(f"an object of the class {kind.__name__} came, where a plain tensor or number is needed")
+
+
+def call_text(function: Callable, inputs: tuple) -> str:
+    """The call in words: the function's docstring, filled with the inputs, or its name and parameters."""
+    names = list(inspect.signature(function).parameters)[1:]
+    texts = {name: describe(value) for name, value in zip(names, inputs, strict=True)}
+    if function.__doc__:
+        return function.__doc__.format(**texts)
+    return f"{function.__name__}({', '.join(f'{name} {text}' for name, text in texts.items())})"
+
+
+@contextlib.contextmanager
+def isolated(seed: int) -> Iterator[None]:
+    """Seed the global random numbers, and put back all global state that the code inside may change."""
+    dtype, threads, numbers = torch.get_default_dtype(), torch.get_num_threads(), random.getstate()
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed seeds GPUs too, which takes longer than a check
+        random.seed(seed)
+        torch.set_num_threads(1)  # the tensors of a check are tiny: a second thread costs more than it gains
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            random.setstate(numbers)
+            torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """Collect the signals of Ctrl-C, to tell a pressed one from a `raise KeyboardInterrupt` in the learner's code."""
+    pressed: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Bounded(io.TextIOBase):
+    """Keeps the first OUTPUT_LIMIT characters that are written to it."""
+
+    text = ""
+
+    def write(self, text: str) -> int:
+        self.text = (self.text + text)[:OUTPUT_LIMIT]
+        return len(text)
+
+
+def shorten(text: str, limit: int) -> str:
+    text = "".join(char if char.isprintable() else " " for char in text)
+    return text if len(text) <= limit else text[:limit] + " ..."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check says: status is "passed", "failed", "todo", or "broken" if the check itself raised."""
+
+    check: str
+    exercise: str
+    property: str
+    status: str
+    points: int
+    page: str = ""
+
+    @property
+    def earned(self) -> int:
+        return self.points if self.status == "passed" else 0
+
+
+def run_check(check: Callable, learner: Learner) -> Verdict:
+    """Run one check through a door and give its verdict."""
+    try:
+        with isolated(learner.seed):
+            check(learner)
+        status, page = "passed", ""
+    except Todo as todo:
+        status, page = "todo", str(todo)
+    except Failure as failure:
+        status, page = "failed", failure_page(failure, learner)
+    except Exception:
+        status, page = "broken", traceback.format_exc()
+    return Verdict(check.__name__, check.exercise, inspect.getdoc(check) or "", status, check.points, page)
+
+
+def failure_page(failure: Failure, learner: Learner) -> str:
+    """The message, then the learner's own lines, then what they printed."""
+    lines = [str(failure)]
+    for name, entries in (("at", learner.frames), ("printed", learner.output.splitlines()[:20])):
+        lines += [field("" if index else name, shorten(entry, 200)) for index, entry in enumerate(entries)]
+    lines.append(field("seed", f"{learner.seed} (`pytest checks --seed {learner.seed}` repeats these numbers)"))
+    return "\n".join(lines)
+
+
+def run_checks(checks: list[Callable], lesson: Any, seed: int) -> list[Verdict]:
+    """Run checks on a lesson in this process."""
+    return [run_check(check, Learner(lesson, seed)) for check in checks]
+
+
+def fresh_seed() -> int:
+    return secrets.randbelow(2**31)

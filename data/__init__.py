@@ -1,0 +1,37 @@
+"""Images for the lessons and the trainer: `load_images("photos" | "cifar10" | a folder)`."""
+
+from pathlib import Path
+
+from data.images import IMAGENET_MEAN, IMAGENET_STD, ImageError, Images, to_display
+from data.sources import cifar10, folder, photographs
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageError", "Images", "load_images", "to_display"]
+
+
+def load_images(
+    source: str | Path = "photos", image_size: int = 224, split: str = "train", seed: int = 0, min_side: int = 1
+) -> Images:
+    """Open a source of images.
+
+    source: "photos" (random crops of the photographs in data/photos), "cifar10" (downloaded on first use) or the path
+        of a folder of image files. A folder of one of these names is written "./photos".
+    image_size: side S of the square images that `.batch` gives, in pixels.
+    split: "train" or "val" (held out; no pixel is in both).
+    seed: draws the crops, the held-out tenth of a folder without train/ and val/, and the order of the images.
+    min_side: smallest side in pixels that an image file of a folder may have; the trainer passes its patch size.
+
+    Raises ImageError, whose message is one sentence that says what is wrong and what to do.
+    """
+    if split not in ("train", "val"):
+        raise ImageError(f'split is {split!r}: it must be "train" or "val"')
+    if image_size < 1 or min_side < 1 or seed < 0:
+        raise ImageError(
+            f"image_size is {image_size}, min_side {min_side} and seed {seed}: they must be at least 1, 1 and 0"
+        )
+    if source == "photos":
+        pixels = photographs(split, seed)
+    elif source == "cifar10":
+        pixels = cifar10(split)
+    else:
+        pixels = folder(Path(source).expanduser(), image_size, split, seed, min_side)
+    return Images(pixels, image_size, seed)

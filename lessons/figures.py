@@ -1,0 +1,513 @@
+"""Every picture that the notebooks and the trainer draw.
+
+Each function takes plain tensors and gives a matplotlib Figure, closed in pyplot's registry, so that a
+notebook shows it once: as the last expression of a cell. To keep it: `figure.savefig("name.png")`.
+All raise ValueError, in one sentence, for a wrong shape. Images are [H, W, 3] in 0..1, as
+`data.to_display` gives them; patches are counted row by row from the top left, from 0.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import wraps
+
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
+from torch import Tensor
+
+# The one palette: Okabe and Ito's colours (https://jfly.uni-koeln.de/color/), but a lighter green and
+# a darker red, which stay apart by lightness for an eye that does not tell their hues apart.
+INK, GREY = "#222222", "#8c8c8c"
+GREEN, RED = "#3fbf7f", "#b2182b"
+BLUE, ORANGE, YELLOW, PURPLE = "#0072b2", "#e69f00", "#f0e442", "#cc79a7"
+HEAT = "cividis"  # dark to light, the same to a colour-blind eye
+
+# Colour is never the only sign: the k-th line or block has the k-th dash as well.
+DASHES = ("solid", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1)), (0, (8, 2, 1.5, 2, 1.5, 2)))
+
+# Sizes that a projector shows to the last row.
+TEXT, TITLE = 14, 16
+STYLE = {
+    "font.size": TEXT,
+    "axes.titlesize": TEXT,
+    "figure.titlesize": TITLE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.dpi": 100,
+    "figure.constrained_layout.use": True,
+}
+
+
+def _picture(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw in this module's style, whatever style the notebook has set, and leave that one as it was."""
+
+    @wraps(draw)
+    def drawn(*args, **kwargs) -> Figure:
+        with plt.style.context(["default", STYLE]):
+            figure = draw(*args, **kwargs)
+            for axes in figure.axes:  # ticks are made when the figure is shown, in the notebook's style
+                axes.tick_params(labelsize=TEXT - 2, colors=INK)
+        plt.close(figure)
+        return figure
+
+    return drawn
+
+
+def _checked(value: Tensor, name: str, *axes: str | int) -> Tensor:
+    """The tensor, detached and on the CPU; ValueError unless it has these axes (an int is a fixed size)."""
+    tensor = torch.as_tensor(value).detach().cpu()
+    fits = tensor.dim() == len(axes) and all(
+        size == axis if isinstance(axis, int) else size > 0 for size, axis in zip(tensor.shape, axes, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(map(str, axes))
+        raise ValueError(f"{name} must be [{wanted}], but its shape is {list(tensor.shape)}")
+    return tensor
+
+
+def _display(images: Tensor, name: str, *axes: str | int) -> Tensor:
+    images = _checked(images, name, *axes).float()
+    if images.min() < -0.01 or images.max() > 1.01:
+        raise ValueError(f"{name} must lie in 0..1, as data.to_display gives them")
+    return images.clamp(0, 1)
+
+
+def _check_indices(indices: Tensor, name: str, grid_size: int) -> None:
+    if indices.is_floating_point() or indices.min() < 0 or indices.max() >= grid_size**2:
+        raise ValueError(f"{name} must be whole numbers from 0 to {grid_size**2 - 1}, for a grid_size of {grid_size}")
+
+
+def _show(axes: Axes, picture: Tensor, title: str = "", **options):
+    """Show a picture without axes; `extent` may put it in units of patches."""
+    axes.set_axis_off()
+    axes.set_title(title)
+    return axes.imshow(picture.numpy(), interpolation="nearest", **options)
+
+
+def _on_grid(grid_size: int) -> dict:
+    """Options for a picture in units of patches: patch (row, column) lies at x = column, y = row."""
+    return {"extent": (0, grid_size, grid_size, 0)}
+
+
+def _mark(axes: Axes, index: int, grid_size: int) -> None:
+    """Outline one patch of a picture that is in units of patches; the outline leaves the patch itself free."""
+    row, column = divmod(index, grid_size)
+    for color, width in ((INK, 5), ("white", 2)):
+        axes.add_patch(
+            Rectangle((column - 0.2, row - 0.2), 1.4, 1.4, fill=False, edgecolor=color, linewidth=width, clip_on=False)
+        )
+
+
+def _start_at_zero(axes: Axes, steps: Sequence[float]) -> None:
+    """Both axes from 0, with room above the lines; a run that has made no step yet gets an axis all the same."""
+    axes.update_datalim([(0, 0)])
+    axes.autoscale_view()
+    axes.set(xlabel="step", xlim=(0, max(1, *steps)), ylim=(0, None))
+
+
+def _label_ends(axes: Axes, lines: Sequence[tuple[str, str, Sequence, Sequence]]) -> None:
+    """Write each line's name at its right end; lines: (name, colour, x, y). Names that would overlap move apart."""
+    figure = axes.figure
+    figure.draw_without_rendering()  # settles the limits and the height of the axes
+    low, high = axes.get_ylim()
+    gap = 1.3 * TEXT / (axes.get_window_extent().height * 72 / figure.dpi)
+    ends = []
+    for name, color, x, y in lines:
+        seen = [(float(a), float(b)) for a, b in zip(x, y, strict=True) if math.isfinite(b)]
+        if seen:
+            ends.append((seen[-1], name, color))
+    ends.sort(key=lambda end: end[0][1])
+    heights = [(y - low) / (high - low) for (_, y), _, _ in ends]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + gap)
+    ceiling = 1.0
+    for i in reversed(range(len(heights))):
+        heights[i] = min(heights[i], ceiling)
+        ceiling = heights[i] - gap
+    for (point, name, color), height in zip(ends, heights, strict=True):
+        axes.annotate(
+            name,
+            xy=point,
+            xytext=(1.04, height),
+            textcoords="axes fraction",
+            color=INK,  # in the line's own colour the light ones could not be read
+            verticalalignment="center",
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 2, "shrinkA": 2, "shrinkB": 0},
+            annotation_clip=False,
+        )
+
+
+# Stripes of the k-th target block: each runs its own way, so that two blocks that overlap cross.
+_STRIPES = (lambda y, x: x + y, lambda y, x: x - y, lambda y, x: y, lambda y, x: x)
+
+
+def _paint_masks(image: Tensor, context: Tensor, blocks: Tensor, cell: int) -> Tensor:
+    """Context [G, G] and blocks [M, G, G] (bool) painted on an image [H, W, 3] -> [G * cell, G * cell, 3].
+
+    Only the image's lightness is kept, so that a red flower in the context is green all the same.
+    """
+    grid_size = len(context)
+    side = grid_size * cell
+    image = F.interpolate(image.permute(2, 0, 1)[None], size=(side, side), mode="nearest")[0].permute(1, 2, 0)
+    light = (image @ torch.tensor([0.299, 0.587, 0.114]))[..., None]  # ITU-R BT.601 luma
+
+    def tone(dark: tuple[float, ...], bright: tuple[float, ...]) -> Tensor:
+        return torch.tensor(dark) + light * (torch.tensor(bright) - torch.tensor(dark))
+
+    def enlarged(mask: Tensor) -> Tensor:
+        return mask.repeat_interleave(cell, 0).repeat_interleave(cell, 1)[..., None]
+
+    picture = tone((0.84, 0.84, 0.84), (0.98, 0.98, 0.98))
+    picture = torch.where(enlarged(context), tone((0.1, 0.5, 0.3), (0.55, 0.92, 0.72)), picture)
+    picture = torch.where(enlarged(blocks.any(dim=0)), tone((0.36, 0.0, 0.04), (0.76, 0.2, 0.22)), picture)
+    y, x = torch.arange(side)[:, None], torch.arange(side)[None, :]
+    for k, block in enumerate(blocks):
+        stripe = (_STRIPES[k % len(_STRIPES)](y, x) % 16 < 2).expand(side, side)[..., None]
+        picture = torch.where(stripe & enlarged(block), 0.45 * picture + 0.55 * torch.tensor((1.0, 0.8, 0.8)), picture)
+    return picture
+
+
+def _outline_blocks(axes: Axes, blocks: Tensor) -> None:
+    """Outline each block [M, G, G] in its own dash; number it, in a patch of no other block where it has one."""
+    grid_size, fine = blocks.shape[1], 8
+    covered = blocks.sum(dim=0)
+    labelled = torch.zeros(grid_size, grid_size, dtype=torch.bool)
+    ticks = (torch.arange(grid_size * fine + 2) - 0.5) / fine  # a rim of one fine cell closes outlines at the border
+    for k, block in enumerate(blocks):
+        mask = F.pad(block.float().repeat_interleave(fine, 0).repeat_interleave(fine, 1), (1, 1, 1, 1)).numpy()
+        axes.contour(ticks, ticks, mask, levels=[0.5], colors="white", linewidths=5)
+        axes.contour(ticks, ticks, mask, levels=[0.5], colors=INK, linewidths=2.2, linestyles=[DASHES[k % len(DASHES)]])
+    for k, block in enumerate(blocks):
+        crowd = (covered + 100 * labelled).masked_fill(~block, 10_000)
+        row, column = divmod(int(crowd.argmin()), grid_size)
+        labelled[row, column] = True
+        axes.text(
+            column + 0.5,
+            row + 0.5,
+            str(k + 1),
+            ha="center",
+            va="center",
+            fontsize=TEXT - 1,
+            fontweight="bold",
+            color=INK,
+            bbox={"boxstyle": "circle,pad=0.18", "facecolor": "white", "edgecolor": INK},
+        )
+
+
+@_picture
+def masks(images: Tensor, context: Tensor, targets: Tensor, grid_size: int) -> Figure:
+    """Each image beside its masks: context patches green, target blocks red, numbered and striped, the rest grey.
+
+    images [B, H, W, 3], context [B, Nc], targets [B, M, Nt]: the indices that `sample_masks` gives. Raises
+    ValueError for a wrong shape, or an index outside the grid.
+    """
+    images = _display(images, "images", "B", "H", "W", 3)
+    context, targets = _checked(context, "context", "B", "Nc"), _checked(targets, "targets", "B", "M", "Nt")
+    if not len(images) == len(context) == len(targets):
+        raise ValueError(
+            "images, context and targets must have one length, "
+            f"but it is {len(images)}, {len(context)} and {len(targets)}"
+        )
+    _check_indices(context, "context", grid_size)
+    _check_indices(targets, "targets", grid_size)
+
+    def on_grid(indices: Tensor) -> Tensor:
+        inside = torch.zeros(*indices.shape[:-1], grid_size**2, dtype=torch.bool)
+        return inside.scatter_(-1, indices, True).unflatten(-1, (grid_size, grid_size))
+
+    visible, blocks = on_grid(context), on_grid(targets)
+    pairs = min(len(images), 2)  # in a row
+    rows = math.ceil(len(images) / pairs)
+    figure, axes = plt.subplots(rows, 2 * pairs, figsize=(6.4 * pairs, 3.2 * rows + 1), squeeze=False)
+    cells = axes.reshape(-1, 2)
+    for image, seen, hidden, (left, right) in zip(images, visible, blocks, cells, strict=False):
+        painted = _paint_masks(image, seen, hidden, cell=max(16, 448 // grid_size))
+        for panel, picture in ((left, image), (right, painted)):
+            _show(panel, picture, **_on_grid(grid_size))
+            # room for the outlines at the border
+            panel.set(xlim=(-0.12, grid_size + 0.12), ylim=(grid_size + 0.12, -0.12))
+        _outline_blocks(right, hidden)
+    for left, right in cells[len(images) :]:
+        left.set_axis_off()
+        right.set_axis_off()
+    count = targets.shape[1]
+    named = f"target blocks 1 to {count}" if count > 1 else "target block"
+    figure.legend(
+        handles=[
+            Patch(facecolor=GREEN, edgecolor=INK, label="context: what the student sees"),
+            Patch(
+                facecolor=RED,
+                edgecolor="white",
+                hatch="//",
+                label=f"{named}: what it must predict",
+            ),
+            Patch(facecolor="#e8e8e8", edgecolor=INK, label="neither"),
+        ],
+        loc="outside lower center",
+        ncols=3 if pairs > 1 else 1,
+        frameon=False,
+    )
+    return figure
+
+
+@_picture
+def losses(rows: Sequence[dict[str, float]]) -> Figure:
+    """A run of the trainer: its loss beside the answers that need no look at the image; the features' spread and rank.
+
+    rows: those of metrics.csv, each with step, loss, held_out_loss, constant, per_position, wrong_image,
+    feature_std and effective_rank. Raises ValueError if there is no row, or one lacks a key.
+    """
+    drawn = (
+        ("loss", "training loss", GREY, DASHES[0], 1.5),
+        ("held_out_loss", "held-out loss", BLUE, DASHES[0], 3.5),
+        ("constant", "best single answer", ORANGE, DASHES[1], 2.5),
+        ("per_position", "best answer per position", RED, DASHES[2], 2.5),
+        ("wrong_image", "against another image", PURPLE, DASHES[3], 2.5),
+    )
+    keys = ["step", *(key for key, *_ in drawn), "feature_std", "effective_rank"]
+    if not rows or any(key not in row for row in rows for key in keys):
+        raise ValueError(f"rows must hold at least one row of metrics, each with {', '.join(keys)}")
+    steps, marker = [row["step"] for row in rows], "o" if len(rows) < 3 else None
+    figure, axes = plt.subplot_mosaic(
+        [["loss", "loss"], ["feature_std", "effective_rank"]], figsize=(12, 8.4), height_ratios=[2, 1]
+    )
+    lines = []
+    for key, name, color, dash, width in drawn:
+        values = [row[key] for row in rows]
+        axes["loss"].plot(steps, values, color=color, linestyle=dash, linewidth=width, marker=marker)
+        lines.append((name, color, steps, values))
+    axes["loss"].set(ylabel="squared error")
+    for key, title in (
+        ("feature_std", "spread of the features between images"),
+        ("effective_rank", "effective rank of the features"),
+    ):
+        axes[key].plot(steps, [row[key] for row in rows], color=BLUE, linewidth=3, marker=marker)
+        axes[key].set(title=title)
+    for panel in axes.values():
+        _start_at_zero(panel, steps)
+    figure.suptitle(
+        "Good signs: a held-out loss below both best answers and far below that against another image,\n"
+        "a spread and a rank that stay up. A falling loss alone is not one."
+    )
+    _label_ends(axes["loss"], lines)
+    return figure
+
+
+def pca_colors(features: Tensor) -> Tensor:
+    """Patch features as colours, by one PCA over all images: features [B, N, D] -> [B, N, 3] in 0..1.
+
+    Red, green and blue are the first three principal components, each stretched from its 1st to its
+    99th percentile; a component that does not vary gives 0.5. A component's sign is free: here its
+    longer tail is bright, so that a rerun, or a rotation of the features, gives the same colours.
+    Raises ValueError for another shape, or D < 3.
+    """
+    features = _checked(features, "features", "B", "N", "D").double()
+    if features.shape[-1] < 3:
+        raise ValueError(f"features must have at least 3 dimensions for 3 colours, but D is {features.shape[-1]}")
+    centred = features.flatten(0, 1) - features.mean(dim=(0, 1))
+    # the eigenvectors of the D x D covariance come in ascending order
+    directions = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -3:].flip(1)
+    scores = centred @ directions
+    scores = scores * torch.where(scores.pow(3).sum(dim=0) < 0, -1.0, 1.0)
+    low, high = scores.quantile(torch.tensor([0.01, 0.99], dtype=torch.double), dim=0)
+    # differences of the size of float32 rounding are no features
+    varies = high - low > 1e-5 * features.abs().max()
+    stretched = torch.where(varies, (scores - low) / (high - low).clamp(min=1e-300), 0.5)
+    return stretched.clamp(0, 1).float().unflatten(0, features.shape[:2])
+
+
+@_picture
+def pca(images: Tensor, before: Tensor, after: Tensor) -> Figure:
+    """Patch features as colours: a row an image, before and after training; a column has one colour basis.
+
+    images [B, H, W, 3], before and after [B, N, D] with N a square number (all patches of a square grid). Raises
+    ValueError for a wrong shape.
+    """
+    images = _display(images, "images", "B", "H", "W", 3)
+    columns = [("image", images)]
+    for name, features in (("before", before), ("after", after)):
+        features = _checked(features, name, "B", "N", "D")
+        grid_size = math.isqrt(features.shape[1])
+        if len(features) != len(images) or grid_size**2 != features.shape[1]:
+            raise ValueError(
+                f"{name} must hold all patches of a square grid for each of the {len(images)} images, "
+                f"but its shape is {list(features.shape)}"
+            )
+        columns.append((f"{name} training", pca_colors(features).unflatten(1, (grid_size, grid_size))))
+    figure, axes = plt.subplots(len(images), 3, figsize=(8.4, 2.8 * len(images) + 1), squeeze=False)
+    for column, (title, pictures) in enumerate(columns):
+        for row, picture in enumerate(pictures):
+            _show(axes[row, column], picture, title if row == 0 else "")
+    figure.suptitle("Patches with similar features have similar colours\n(compare within a column only)")
+    return figure
+
+
+@_picture
+def patches(image: Tensor, patch_size: int) -> Figure:
+    """An image [H, W, 3], and the same cut into numbered patches.
+
+    Raises ValueError for a wrong shape, or if patch_size, in pixels, does not divide H and W.
+    """
+    image = _display(image, "image", "H", "W", 3)
+    height, width = image.shape[:2]
+    if patch_size < 1 or height % patch_size or width % patch_size:
+        raise ValueError(f"patch_size must divide the image's {height} x {width} pixels, but it is {patch_size}")
+    rows, columns = height // patch_size, width // patch_size
+    gap = max(1, round(patch_size / 10))
+    pitch = patch_size + gap
+    cut = torch.ones(rows * pitch - gap, columns * pitch - gap, 3)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 1 + 6 * min(1.4, height / width)))
+    few = max(rows, columns) <= 10  # else a number in each patch would be too small to read
+    for row in range(rows):
+        for column in range(columns):
+            y, x = row * pitch, column * pitch
+            source = image[row * patch_size : (row + 1) * patch_size, column * patch_size : (column + 1) * patch_size]
+            cut[y : y + patch_size, x : x + patch_size] = source
+            if few or column in (0, columns - 1) or row == 0:
+                right.text(
+                    x + (patch_size - 1) / 2,
+                    y + (patch_size - 1) / 2,
+                    str(row * columns + column),
+                    ha="center",
+                    va="center",
+                    fontsize=TEXT if few else TEXT - 3,
+                    color="white",
+                    fontweight="bold",
+                    path_effects=[withStroke(linewidth=3, foreground=INK)],
+                )
+    _show(left, image, f"image: {height} x {width} pixels")
+    _show(right, cut, f"{rows} x {columns} = {rows * columns} patches of {patch_size} x {patch_size} pixels")
+    return figure
+
+
+@_picture
+def position_similarity(pos_embed: Tensor, grid_size: int) -> Figure:
+    """How alike the position embeddings are: four patches (outlined), the cosine of each with all patches.
+
+    pos_embed [N, D], N = grid_size squared. Raises ValueError for a wrong shape.
+    """
+    pos_embed = _checked(pos_embed, "pos_embed", grid_size**2, "D").float()
+    directions = F.normalize(pos_embed, dim=1)
+    similarity = directions @ directions.T
+    scale = {"cmap": HEAT, "vmin": float(similarity.min()), "vmax": 1, **_on_grid(grid_size)}
+    middle, last = grid_size // 2, grid_size - 1
+    chosen = [(0, 0), (middle, middle), (grid_size // 4, last), (last, grid_size // 4)]
+    figure, axes = plt.subplots(1, 4, figsize=(14, 4.4))
+    for panel, (row, column) in zip(axes, chosen, strict=True):
+        index = row * grid_size + column
+        heat = similarity[index].unflatten(0, (grid_size, grid_size))
+        shown = _show(panel, heat, f"row {row}, column {column}", **scale)
+        _mark(panel, index, grid_size)
+    figure.colorbar(shown, ax=list(axes), label="cosine similarity", shrink=0.8)
+    figure.suptitle("How alike is each position to the outlined one?")
+    return figure
+
+
+@_picture
+def attention(image: Tensor, weights: Tensor, query: int, grid_size: int) -> Figure:
+    """Where one patch looks: the attention of patch `query` to all patches, over all heads and in each.
+
+    image [H, W, 3], weights [heads, N] (a row of each head's attention matrix: it sums to 1), N = grid_size
+    squared. Raises ValueError for a wrong shape, or a query outside the grid.
+    """
+    image = _display(image, "image", "H", "W", 3)
+    weights = _checked(weights, "weights", "heads", grid_size**2).float()
+    _check_indices(torch.tensor(query), "query", grid_size)
+    maps = [("mean of the heads", weights.mean(dim=0))] + [(f"head {k}", head) for k, head in enumerate(weights)]
+    columns = min(5, len(maps) + 1)
+    rows = math.ceil((len(maps) + 1) / columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.3 * columns + 1.4, 3.5 * rows + 0.8), squeeze=False)
+    panels = list(axes.flat)
+    grey = 0.5 * image.mean(dim=-1)
+    # light that falls on a dimmed photograph; square roots, else one strong patch would leave all others dark
+    light = LinearSegmentedColormap.from_list("light", [to_rgba(YELLOW, 0), to_rgba(YELLOW, 1)])
+    scale = {"cmap": light, "norm": PowerNorm(0.5, 0, float(weights.max())), **_on_grid(grid_size)}
+    _show(panels[0], image, f"patch {query}", **_on_grid(grid_size))
+    _mark(panels[0], query, grid_size)
+    for panel, (title, heat) in zip(panels[1:], maps, strict=False):
+        _show(panel, grey, cmap="gray", vmin=0, vmax=1, **_on_grid(grid_size))
+        heat = heat.unflatten(0, (grid_size, grid_size))
+        shown = _show(panel, heat, title, **scale)
+        _mark(panel, query, grid_size)
+    for panel in panels[len(maps) + 1 :]:
+        panel.set_axis_off()
+    figure.colorbar(shown, ax=panels, label="attention weight", shrink=0.8).ax.set_facecolor(INK)
+    figure.suptitle(f"Where the outlined patch looks (evenly would be 1/{grid_size**2} = {1 / grid_size**2:.3g} each)")
+    return figure
+
+
+@_picture
+def mask_frequency(counts: dict[str, Tensor]) -> Figure:
+    """How often each patch is covered, a panel for each title, all on one colour scale.
+
+    counts: title -> [G, G], how many times each patch was covered (over as many draws in each panel, so that they
+    compare). Raises ValueError for a wrong shape, or nothing to draw.
+    """
+    if not counts:
+        raise ValueError("counts must hold at least one title with its [G, G] counts")
+    counts = {title: _checked(count, f"counts of {title!r}", "G", "G").float() for title, count in counts.items()}
+    most = max(float(count.max()) for count in counts.values())
+    figure, axes = plt.subplots(1, len(counts), figsize=(4.6 * len(counts) + 1.4, 5.2), squeeze=False)
+    for panel, (title, count) in zip(axes[0], counts.items(), strict=True):
+        title = f"{title}\nfrom {float(count.min()):.4g} to {float(count.max()):.4g}"
+        shown = _show(panel, count, title, cmap=HEAT, vmin=0, vmax=most)
+    figure.colorbar(shown, ax=list(axes[0]), label="times covered", shrink=0.8)
+    return figure
+
+
+@_picture
+def curves(series: dict[str, Sequence[float]], title: str, ylabel: str, xlabel: str = "step") -> Figure:
+    """Lines from step 0 on, each with its name at its end; series: name -> one value a step, at most six.
+
+    Raises ValueError if there is no line, one without values, or more than six.
+    """
+    colors = (BLUE, ORANGE, RED, PURPLE, GREEN, INK)
+    if not 1 <= len(series) <= len(colors) or not all(len(values) for values in series.values()):
+        raise ValueError(f"series must hold 1 to {len(colors)} names, each with at least one value")
+    figure, axes = plt.subplots(figsize=(11, 5))
+    lines = []
+    for (name, values), color, dash in zip(series.items(), colors, DASHES, strict=False):
+        values = [float(value) for value in values]
+        axes.plot(values, color=color, linestyle=dash, linewidth=3, marker="o" if len(values) < 3 else None)
+        lines.append((name, color, range(len(values)), values))
+    axes.set(title=title, ylabel=ylabel, xlabel=xlabel)
+    axes.ticklabel_format(useOffset=False)
+    axes.margins(x=0.01)
+    _label_ends(axes, lines)
+    return figure
+
+
+@_picture
+def side_by_side(pictures: Sequence[Tensor], titles: Sequence[str], label: str = "") -> Figure:
+    """Images [H, W, 3] and maps [rows, columns] in a row; the maps share one colour scale, which label names, and NaN is grey.
+
+    Raises ValueError for a wrong shape, a map with no number, or unless each picture has its title.
+    """
+    if not 1 <= len(pictures) == len(titles):
+        raise ValueError(
+            f"there must be one title a picture, but there are {len(pictures)} pictures and {len(titles)} titles"
+        )
+    maps = {
+        k: _checked(picture, titles[k], "rows", "columns").float()
+        for k, picture in enumerate(pictures)
+        if picture.dim() == 2
+    }
+    values = [heat[heat.isfinite()] for heat in maps.values()]
+    if not all(len(finite) for finite in values):
+        raise ValueError("each map must hold at least one finite number")
+    figure, axes = plt.subplots(1, len(pictures), figsize=(3.3 * len(pictures) + 1.4 * bool(maps), 3.8), squeeze=False)
+    cmap = plt.get_cmap(HEAT).with_extremes(bad="#d5d5d5")
+    for k, (panel, picture, title) in enumerate(zip(axes[0], pictures, titles, strict=True)):
+        if k in maps:
+            low, high = float(torch.cat(values).min()), float(torch.cat(values).max())
+            shown = _show(panel, maps[k], title, cmap=cmap, vmin=low, vmax=high)
+        else:
+            _show(panel, _display(picture, title, "H", "W", 3), title)
+    if maps:
+        figure.colorbar(shown, ax=list(axes[0]), label=label, shrink=0.8)
+    return figure

@@ -1,0 +1,255 @@
+"""The trainer as its user meets it: it learns, it survives, it says clearly what is wrong."""
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from solutions.train import main
+
+TINY = """--image-size 32 --patch-size 8 --dim 16 --depth 1 --heads 2 --predictor-dim 8 --predictor-depth 1
+    --predictor-heads 1 --batch-size 4 --precision fp32 --device cpu --log-every 6 --save-every 3""".split()
+TRAIN = [sys.executable, "-m", "solutions.train"]
+
+
+def start(*arguments, launcher=TRAIN) -> subprocess.Popen:
+    return subprocess.Popen(
+        [*launcher, *TINY, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def checkpoint(out: Path) -> dict:
+    return torch.load(out / "checkpoint.pt", weights_only=True)
+
+
+def assert_identical(left, right) -> None:
+    """Bit for bit, through every container."""
+    assert type(left) is type(right)
+    if isinstance(left, torch.Tensor):
+        assert left.dtype == right.dtype and torch.equal(left, right)
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_identical(left[key], right[key])
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right)
+        for a, b in zip(left, right, strict=True):
+            assert_identical(a, b)
+    else:
+        assert left == right
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """An uninterrupted run of 30 steps."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert main([*TINY, "--steps", "30", "--out", str(out)]) == 0
+    return out
+
+
+def test_a_run_leaves_pictures_metrics_and_a_report(finished):
+    for name in ("masks.png", "loss.png", "pca.png"):
+        assert (finished / name).read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader((finished / "metrics.csv").read_text().splitlines()))
+    assert [int(row["step"]) for row in rows] == [0, 6, 12, 18, 24, 30]
+    names = {"loss", "held_out_loss", "constant", "per_position", "wrong_image", "feature_std", "effective_rank"}
+    assert names < set(rows[0]) and all(float(row[name]) > 0 for row in rows for name in names)
+    report = (finished / "report.md").read_text()
+    assert "best constant vector" in report and "does not show" in report.lower()
+    assert not list(finished.glob("*.part"))
+
+
+def test_training_changes_student_and_predictor_and_the_teacher_follows(finished, tmp_path):
+    assert main([*TINY, "--steps", "1", "--out", str(tmp_path / "run")]) == 0
+    early, late = checkpoint(tmp_path / "run"), checkpoint(finished)
+    for part in ("student", "teacher", "predictor"):
+        for name, tensor in early[part].items():
+            fixed = name.endswith("pos_embed")
+            assert torch.equal(tensor, late[part][name]) == fixed, f"{part}.{name}"
+
+
+def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
+    out, moments = tmp_path / "killed", random.Random(0)
+    process = start("--steps", 30, "--out", out)
+    for _ in range(3):
+        wait_for(lambda: (out / "checkpoint.pt").exists(), process)
+        time.sleep(moments.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+        process = subprocess.Popen(
+            [*TRAIN, "--resume", out], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert_identical(checkpoint(out), checkpoint(finished))
+    assert (out / "metrics.csv").read_bytes() == (finished / "metrics.csv").read_bytes()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_resume(finished, tmp_path, signum):
+    out = tmp_path / "stopped"
+    process = start("--steps", 30, "--save-every", 3, "--out", out)
+    wait_for(lambda: (out / "checkpoint.pt").exists() and checkpoint(out)["step"] > 0, process)
+    process.send_signal(signum)
+    output, _ = process.communicate()
+    step = checkpoint(out)["step"]
+    if process.returncode == 0:  # the run was over before the signal came
+        assert step == 30
+    else:
+        assert process.returncode == 128 + signum
+        assert f"stopped after step {step} of 30" in output and f"--resume {out}" in output
+        assert "Traceback" not in output
+    assert main(["--resume", str(out)]) == 0
+    assert_identical(checkpoint(out)["student"], checkpoint(finished)["student"])
+
+
+def error_of(capsys, *arguments) -> str:
+    """The one sentence of a run that must fail."""
+    assert main([*map(str, arguments)]) == 1
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("train: ") and "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--data", "no/such/folder"], "no/such/folder"),
+        (["--patch-size", "5"], "do not tile"),
+        (["--heads", "3"], "multiple of 4 and of its 3 heads"),
+        (["--steps", "0"], "--steps must be at least 1"),
+        (["--warmup", "2"], "--warmup must lie between 0 and 1"),
+        (["--device", "cuda:7"], "no device 'cuda:7'"),
+        (["--device", "toaster"], "no device 'toaster'"),
+        (["--patch-size", "32"], "leave no context"),
+        (["--resume"], "which run"),
+        (["--resume", "no/such/run"], "there is no"),
+    ],
+)
+def test_bad_settings_are_one_clear_sentence(capsys, tmp_path, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    resuming = "--resume" in arguments
+    message = error_of(capsys, *([] if resuming else [*TINY, "--out", tmp_path / "run"]), *arguments)
+    assert sentence in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_never_overwritten(capsys, finished):
+    before = (finished / "checkpoint.pt").read_bytes()
+    assert "already holds a run" in error_of(capsys, *TINY, "--out", finished)
+    assert (finished / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(capsys, finished):
+    assert "made with dim = 16, not 32" in error_of(capsys, "--resume", finished, "--dim", 32)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "foreign"])
+def test_a_damaged_checkpoint_is_refused(capsys, finished, tmp_path, damage):
+    whole = (finished / "checkpoint.pt").read_bytes()
+    path = tmp_path / "checkpoint.pt"
+    if damage == "foreign":
+        torch.save({"weights": torch.zeros(3)}, path)
+    else:
+        path.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "text": b"not a checkpoint"}[damage])
+    assert "checkpoint" in error_of(capsys, "--resume", tmp_path)
+
+
+def test_a_checkpoint_cannot_run_code(capsys, tmp_path):
+    class Attack:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "ran"),))
+
+    torch.save({"config": Attack()}, tmp_path / "checkpoint.pt")
+    assert "no complete checkpoint" in error_of(capsys, "--resume", tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_unwritable_folder_is_one_clear_sentence(capsys, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    assert "cannot write" in error_of(capsys, *TINY, "--out", tmp_path / "file" / "run")
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(finished, tmp_path):
+    out = tmp_path / "full"
+    assert main([*TINY, "--steps", "30", "--save-every", "30", "--log-every", "30", "--out", str(out)]) == 0
+    before = (out / "checkpoint.pt").read_bytes()
+    code = f"""
+import resource
+from pathlib import Path
+from solutions.train import write_atomic
+resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2}, {len(before) // 2}))
+write_atomic(Path({str(out / "checkpoint.pt")!r}), bytes({len(before)}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode != 0 and "cannot write" in done.stderr and "make room" in done.stderr
+    assert (out / "checkpoint.pt").read_bytes() == before and not list(out.glob("*.part"))
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step(capsys, tmp_path):
+    message = error_of(capsys, *TINY, "--steps", 30, "--lr", 1e30, "--out", tmp_path / "nan")
+    assert "at step" in message and "lower --lr" in message
+    assert all(torch.isfinite(t).all() for t in checkpoint(tmp_path / "nan")["student"].values())
+
+
+def test_two_processes_average_to_the_gradient_of_one(tmp_path):
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "solutions.train",
+    ]
+    process = start("--steps", 1, "--out", tmp_path / "two", launcher=launcher)
+    assert main([*TINY, "--steps", "1", "--out", str(tmp_path / "one")]) == 0
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    one, two = checkpoint(tmp_path / "one"), checkpoint(tmp_path / "two")
+    # after one step AdamW's first moment is a tenth of the gradient
+    moments = [[s["exp_avg"] for s in c["optimizer"]["state"].values()] for c in (one, two)]
+    assert len(moments[0]) == len(moments[1]) > 20
+    for a, b in zip(*moments, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-8, rtol=1e-4)
+    assert one["recent"] == two["recent"] == [] and one["rows"][-1]["loss"] == pytest.approx(
+        two["rows"][-1]["loss"], rel=1e-5
+    )
+
+
+def test_a_dead_process_ends_the_run_with_an_error(tmp_path):
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "solutions.train",
+    ]
+    out = tmp_path / "dead"
+    process = start("--steps", 100000, "--out", out, launcher=launcher)
+    wait_for(lambda: (out / "checkpoint.pt").exists() and checkpoint(out)["step"] > 0, process)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    assert len(children) == 2
+    os.kill(int(children[-1]), signal.SIGKILL)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert checkpoint(out)["step"] > 0
