@@ -10,7 +10,6 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -59,6 +58,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.seed = fresh_seed()
     if config.option.reportchars == "fE":  # pytest's default: the progress map says what is open
         config.option.reportchars = ""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:  # so that `-k PatchEmbedding` finds the checks of this exercise
+        item.extra_keyword_matches.add(getattr(getattr(item, "function", None), "exercise", ""))
 
 
 @pytest.fixture
@@ -122,7 +127,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             verdict = config.stash[VERDICTS].get(item.nodeid)
             name = item.function.exercise
             exercises[name] = exercises.get(name, True) and verdict is not None and verdict.status == "passed"
-    if not passed:
+    if not passed or config.option.collectonly:
         return
     terminalreporter.section("progress")
     for lesson, exercises in passed.items():

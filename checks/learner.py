@@ -259,7 +259,7 @@ def run_check(check: Callable, learner: Learner) -> Verdict:
     except Failure as failure:
         status, page = "failed", failure_page(failure, learner)
     except Exception:
-        status, page = "broken", traceback.format_exc()
+        status, page = "broken", f"The check itself broke: please tell your instructor.\n{traceback.format_exc()}"
     return Verdict(check.__name__, check.exercise, inspect.getdoc(check) or "", status, check.points, page)
 
 

@@ -138,6 +138,13 @@ def transformer_kept(lesson, sizes, weights, images, keep):
         return model(images, keep)
 
 
+def transformer_kept_of_both(lesson, sizes, weights, images, others, keep):
+    """VisionTransformer{sizes}(images {images}, keep {keep}), again with other pixels outside keep"""
+    model = own(lesson, "VisionTransformer", sizes, weights).eval()
+    with patch.multiple(lesson, create=True, gather_tokens=take):
+        return model(images, keep), model(others, keep)
+
+
 def transformer_reached(lesson, sizes, weights, images, keep):
     """VisionTransformer{sizes}(images {images}, keep {keep}).backward(...): which weights have a gradient"""
     model = own(lesson, "VisionTransformer", sizes, weights)
@@ -408,8 +415,15 @@ def attention_mistakes(tokens: Tensor, weights: dict[str, Tensor], num_heads: in
         "The attention weights are transposed: each row must sum to 1.": joined(scores.softmax(-1).mT @ value),
         "Attention is causal: every token may see all tokens.": joined(heads(query, key, value, is_causal=True)),
         "A token does not see itself: nothing is masked here.": joined(heads(query, key, value, attn_mask=not_itself)),
+        "The heads still have an axis of their own: reshape [B, N, heads, D/heads] to [B, N, D].": torch.Size(
+            [batch, length, num_heads, size]
+        ),
+        "The heads still have an axis of their own: swap it back, then reshape to [B, N, D].": torch.Size(
+            [batch, num_heads, length, size]
+        ),
         "The output projection .proj is not applied.": whole.transpose(1, 2).reshape(tokens.shape),
         "The tokens are added to the result: the residual belongs to Block.": tokens + joined(whole),
+        "The tokens' dtype is not kept.": joined(whole).float(),
         "The bias of .qkv is left out.": without_bias("qkv.bias"),
         "The bias of .proj is left out.": without_bias("proj.bias"),
         "The biases are left out.": without_bias("qkv.bias", "proj.bias"),
@@ -445,10 +459,8 @@ def attention_mistakes(tokens: Tensor, weights: dict[str, Tensor], num_heads: in
             batch, length, 3, size, num_heads, order=(2, 0, 4, 1, 3)
         ),
         **{
-            "The 3*D outputs of .qkv are queries, keys, values in this order; here the "
-            f"{' / '.join(('first', 'second', 'third')[i] for i in order)} D serve as these.": joined(
-                heads(*in_order[list(order)])
-            )
+            "The 3*D outputs of .qkv are queries, keys, values, in places 1, 2, 3; here they are taken from places "
+            f"{', '.join(str(place + 1) for place in order)}.": joined(heads(*in_order[list(order)]))
             for order in itertools.product(range(3), repeat=3)
         },
     }
@@ -483,7 +495,9 @@ def test_mlp_trains_two_linear_layers(learner):
             "fc1 goes from dim to hidden_dim and fc2 back: here they are exchanged.": as_text(exchanged),
         }
         got = learner(mlp_parameters, (dim, hidden_dim))
-        likely = "Exactly two layers are trained: self.fc1 = nn.Linear(dim, hidden_dim), self.fc2 = nn.Linear(hidden_dim, dim)."
+        likely = (
+            "Exactly two layers are trained: fc1 = nn.Linear(dim, hidden_dim) and fc2 = nn.Linear(hidden_dim, dim)."
+        )
         expect_equal(got, expected, called=learner.called, mistakes=mistakes, likely=likely)
 
 
@@ -561,8 +575,8 @@ def test_block_trains_two_norms_attention_and_mlp(learner):
         }
         got = learner(block_parameters, (dim, num_heads))
         likely = (
-            "Exactly four parts are trained: norm1 and norm2, an nn.LayerNorm each, attn = Attention(dim, num_heads) and "
-            "mlp = MLP(dim, 4 * dim)."
+            "Exactly four parts are trained: norm1 and norm2, an nn.LayerNorm each, attn = Attention(dim, num_heads) "
+            "and mlp = MLP(dim, 4 * dim)."
         )
         expect_equal(got, expected, called=learner.called, mistakes=mistakes, likely=likely)
 
@@ -698,35 +712,40 @@ def gather_mistakes(tokens: Tensor, indices: Tensor) -> dict[str, Tensor | torch
     batch, length, dim = tokens.shape
     count = indices.shape[1]
     distinct = max(len(set(row)) for row in indices.tolist())
-    last = (indices + 1).clamp(max=length - 1)
+    right = take(tokens, indices)
     own_row = "each image has its own"
-    takes = {
+    other_indices = {
         f"The indices of image 0 are used for all images: {own_row}.": indices[:1].expand(batch, -1),
         f"The indices of the last image are used for all images: {own_row}.": indices[-1:].expand(batch, -1),
         f"The indices of another image are used: {own_row}.": indices.flip(0),
         "The indices are sorted: the output keeps their order.": indices.sort().values,
         "The indices are sorted downwards: the output keeps their order.": indices.sort(descending=True).values,
         "The output is reversed: it keeps the order of the indices.": indices.flip(1),
-        "The indices are off by one: there is no cls token, index 0 is the first patch.": (indices + 1) % length,
-        "The indices are off by one: there is no cls token, index 0 is the first patch. (1 is added.)": last,
-        "The indices are off by one: index 0 is the first token. (1 is subtracted.)": (indices - 1) % length,
+        "Off by one, the token after the right one comes: there is no cls token.": (indices + 1) % length,
+        "Off by one, the token before the right one comes: there is no cls token.": (indices - 1) % length,
         "The first K tokens are taken: the indices are not used.": (torch.arange(count) % length).expand(batch, -1),
     }
+    shapes = {
+        "Only the first entry of each token is taken: expand the index to [B, K, D].": (batch, count, 1),
+        "`tokens[:, indices]` takes every row of indices for every image: index the batch with "
+        "torch.arange(B)[:, None] as well, or use torch.gather.": (batch, batch, count, dim),
+        "The batch is lost: the output is [B, K, D].": (count, dim),
+        "`tokens[indices]` takes whole images: the indices belong to axis 1.": (batch, count, length, dim),
+        "The indices are used along D: they belong to axis 1.": (batch, length, count),
+        "All N tokens come back: the output has the K that are asked for.": (batch, length, dim),
+        "The images are run together: the output is [B, K, D].": (batch * count, dim),
+        "The rows of indices are run together: each image has its own.": (batch, batch * count, dim),
+        "A repeated index is taken once: it must repeat its token.": (batch, distinct, dim),
+    }
     return {
-        **{sentence: take(tokens, row) for sentence, row in takes.items()},
+        **{sentence: take(tokens, other) for sentence, other in other_indices.items()},
+        **{sentence: torch.Size(other) for sentence, other in shapes.items() if other != right.shape},
+        "The tokens' dtype is not kept.": right.float(),
+        "Off by one: no cls token stands in front, index 0 is the first token.": take(
+            F.pad(tokens, (0, 0, 1, 0)), indices
+        ),
         "All tokens come from image 0: in tokens flattened to [B*N, D], image b starts at b*N.": tokens[0][indices],
-        "All D entries of a token are its first one: expand the index to [B, K, D].": take(tokens, indices)[
-            ..., :1
-        ].expand(-1, -1, dim),
-        "Only the first entry of each token is taken: expand the index to [B, K, D].": torch.Size([batch, count, 1]),
-        "`tokens[:, indices]` takes every row of indices for every image: index the batch with torch.arange(B)[:, None] "
-        "as well, or use torch.gather.": torch.Size([batch, batch, count, dim]),
-        "`tokens[:, indices[0]]` and its like know one image alone: the batch is lost.": torch.Size([count, dim]),
-        "`tokens[indices]` takes whole images: the indices belong to axis 1.": torch.Size([batch, count, length, dim]),
-        "The indices are used along D: they belong to axis 1.": torch.Size([batch, length, count]),
-        "All N tokens come back: the output has the K that are asked for.": torch.Size([batch, length, dim]),
-        "The images are run together: the output is [B, K, D].": torch.Size([batch * count, dim]),
-        "A repeated index is taken once: it must repeat its token.": torch.Size([batch, distinct, dim]),
+        "All D entries of a token are its first one: expand the index to [B, K, D].": right[..., :1].expand_as(right),
     }
 
 
@@ -736,7 +755,7 @@ def test_gather_tokens_takes_any_memory_layout(learner):
     for batch, length, dim, count in ((2, 6, 3, 4), (3, 2, 5, 2)):
         channels, indices = torch.randn(batch, dim, length), torch.randint(length, (batch, count))
         got = learner(gather_transposed, channels, indices)
-        likely = "What works on freshly made tokens must work on a transposed view too: reshape does, view does not."
+        likely = "If freshly made tokens come out right: on a transposed view `reshape` works and `view` does not."
         expect_equal(got, take(channels.transpose(1, 2), indices), called=learner.called, likely=likely)
 
 
@@ -775,7 +794,7 @@ TRANSFORMERS = [
 
 
 class Encoder:
-    """What a VisionTransformer is made of, step by step: random weights, images, and about half of the patches to keep."""
+    """What a VisionTransformer is made of, step by step, with random weights, images and patches to keep."""
 
     def __init__(self, sizes: tuple[int, ...], batch: int, dtype: torch.dtype = torch.float32):
         image_size, patch_size, dim, depth, self.num_heads = sizes
@@ -784,7 +803,7 @@ class Encoder:
         self.images = torch.randn(batch, 3, image_size, image_size, dtype=dtype)
         grid_size = image_size // patch_size
         self.positions = sincos(grid_size, dim).to(dtype)
-        count = (grid_size**2 + 1) // 2
+        count = (grid_size**2 + 1) // 2  # about half
         self.keep = torch.stack([torch.randperm(grid_size**2)[:count] for _ in range(batch)])
         self.order = list(range(depth))
         weight, bias = self.weights["patch_embed.proj.weight"], self.weights["patch_embed.proj.bias"]
@@ -819,8 +838,8 @@ def test_vision_transformer_trains_its_parts(learner):
         }
         got = learner(transformer_parameters, sizes)
         likely = (
-            "Exactly these parts are trained: patch_embed = PatchEmbedding(...), blocks = nn.ModuleList of depth Blocks, "
-            "norm = nn.LayerNorm(dim, eps=1e-6)."
+            "Exactly these parts are trained: patch_embed = PatchEmbedding(...), blocks = nn.ModuleList of depth "
+            "Blocks, norm = nn.LayerNorm(dim, eps=1e-6)."
         )
         expect_equal(got, expected, called=learner.called, mistakes=mistakes, likely=likely)
 
@@ -949,8 +968,9 @@ def keeping_mistakes(encoder: Encoder) -> dict[str, Tensor | torch.Size]:
         f"The other patches are set to 0 before the positions are added, and still {late}": take(
             encoder.encode(tokens * kept + positions), keep
         ),
-        "keep is not used: all patches are encoded.": encoder.encode(placed),
-        "All patches come out: gather the kept ones, [B, K, D].": tokens.shape,
+        **(
+            {"keep is not used, or all patches come out: gather the kept ones.": tokens.shape} if count < length else {}
+        ),
         "There is no cls token: the output has one token a kept patch.": torch.Size([batch, count + 1, dim]),
         "The images are run together: the output is [B, K, D].": torch.Size([batch, batch, count, dim]),
     }
@@ -964,11 +984,10 @@ def test_vision_transformer_cannot_see_what_is_not_kept(learner):
     seen = torch.zeros(2, 9).scatter(1, encoder.keep, 1.0).reshape(2, 1, 3, 3)
     seen = seen.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3).bool()
     others = torch.where(seen, encoder.images, torch.randn_like(encoder.images))
-    before = learner(transformer_kept, sizes, encoder.weights, encoder.images, encoder.keep)
-    after = learner(transformer_kept, sizes, encoder.weights, others, encoder.keep)
-    called = f"{learner.called}, again with other pixels outside keep"
+    inputs = (encoder.weights, encoder.images, others, encoder.keep)
+    before, after = learner(transformer_kept_of_both, sizes, *inputs)
     likely = "The dropped patches still enter the blocks: gather the kept tokens before the first block."
-    expect_close(after, before, called=called, likely=likely)
+    expect_close(after, before, called=learner.called, likely=likely)
 
 
 @exercise("VisionTransformer")

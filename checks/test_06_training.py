@@ -50,7 +50,8 @@ def small_parts(tied):
     student.temperature = nn.Parameter(torch.ones(()))
     student.relative_bias = nn.Parameter(torch.zeros(2, 3))
     if tied:
-        student["head"] = student["mlp"]
+        student["head"] = nn.Linear(4, 4)
+        student["head"].weight = student["mlp"].weight
     teacher = nn.ModuleDict({"patch_embed": nn.Conv2d(3, 4, 2), "norm": nn.LayerNorm(4)}).requires_grad_(False)
     predictor = nn.ModuleDict({"predictor_embed": nn.Linear(4, 8), "predictor_norm": nn.LayerNorm(8)})
     predictor.mask_token = nn.Parameter(torch.zeros(1, 1, 8))
@@ -221,7 +222,6 @@ def other_curves(begin: float, end: float, steps: list[int], since: int, total: 
         "The curve arrives one step too late: progress is 1 at step == total_steps.": curve(
             lambda x: half_cosine(begin, end, x * span / (span + 1))
         ),
-        "`//` rounds down to whole numbers: divide with `/`.": curve(lambda x: half_cosine(begin, end, x // 1)),
     }
 
 
@@ -300,7 +300,7 @@ def test_learning_rate_at_falls_on_half_a_cosine(learner):
             "The fall goes to start: it goes to end.": [
                 half_cosine(peak, start, (step - warmup) / span) for step in steps
             ],
-            "The rate stays at peak after the warm-up.": [peak] * len(steps),
+            "The rate stays at peak after the warm-up (`//` would round the progress down to 0).": [peak] * len(steps),
             "The arguments peak and end are ignored: these are the defaults.": [
                 half_cosine(1e-3, 1e-6, (step - warmup) / span) for step in steps
             ],
@@ -379,7 +379,7 @@ def test_weight_decay_at_rises_on_half_a_cosine(learner):
         start, end = ({"start": 0.04, "end": 0.4} | options).values()
         steps = [1, 2, total // 2, total - 1]
         mistakes = A_TENSOR | {
-            "The weight decay stays at start.": [start] * len(steps),
+            "The weight decay stays at start (`//` would round the progress down to 0).": [start] * len(steps),
             "The weight decay is at end from the start.": [end] * len(steps),
             "The arguments start and end are ignored: these are the defaults.": [
                 half_cosine(0.04, 0.4, step / total) for step in steps

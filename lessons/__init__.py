@@ -114,7 +114,7 @@ def use(folder: Path | str | None = None, reference: bool = False) -> None:
     global _folder, _reference
     _folder, _reference = None if folder is None else Path(folder), reference
     for name in LESSONS:
-        _forget(name)
+        forget(name)
 
 
 def lessons_folder() -> Path:
@@ -152,6 +152,12 @@ def load_lesson(
     return _load(name, path, content, _reference if reference is None else reference)
 
 
+def forget(name: str) -> None:
+    """Let the next `import lessons.<name>` read the lesson anew."""
+    sys.modules.pop(f"{__name__}.{name}", None)
+    globals().pop(name, None)
+
+
 def reason(module: ModuleType, name: str) -> str:
     """Why a lesson's module lacks a name, as a sentence, or "" if there is nothing to say.
 
@@ -172,7 +178,7 @@ def borrow(name: str, mine: bool = True) -> None:
     folder_name(name)
     earlier = LESSONS[: LESSONS.index(name)]
     for lesson in earlier:
-        _forget(lesson)
+        forget(lesson)
     said = []
     for lesson in earlier:
         at_hand, problem = _has_reference(lesson), ""
@@ -201,17 +207,12 @@ def _load(
     try:
         _read_into(module, path, content, reference, fill_stubs)
     except BaseException:
-        _forget(name)
+        forget(name)
         if before is not None:
             sys.modules[module.__name__] = globals()[name] = before
         raise
     globals()[name] = module
     return module
-
-
-def _forget(name: str) -> None:
-    sys.modules.pop(f"{__name__}.{name}", None)
-    globals().pop(name, None)
 
 
 def _has_reference(name: str) -> bool:

@@ -59,14 +59,15 @@ def _picture(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def _checked(value: Tensor, name: str, *axes: str | int) -> Tensor:
-    """The tensor, detached and on the CPU; ValueError unless it has these axes (an int is a fixed size)."""
+    """The tensor, detached and on the CPU; ValueError unless it has these axes.
+
+    An int is a fixed size, a letter any size from 1 on, the same wherever the letter stands.
+    """
     tensor = torch.as_tensor(value).detach().cpu()
-    fits = tensor.dim() == len(axes) and all(
-        size == axis if isinstance(axis, int) else size > 0 for size, axis in zip(tensor.shape, axes, strict=True)
-    )
-    if not fits:
-        wanted = ", ".join(map(str, axes))
-        raise ValueError(f"{name} must be [{wanted}], but its shape is {list(tensor.shape)}")
+    sizes = dict(zip(axes, tensor.shape, strict=False))
+    wanted = tuple(axis if isinstance(axis, int) else sizes.get(axis) for axis in axes)
+    if tuple(tensor.shape) != wanted or 0 in wanted:
+        raise ValueError(f"{name} must be [{', '.join(map(str, axes))}], but its shape is {list(tensor.shape)}")
     return tensor
 
 
@@ -394,10 +395,10 @@ def position_similarity(pos_embed: Tensor, grid_size: int) -> Figure:
     pos_embed = _checked(pos_embed, "pos_embed", grid_size**2, "D").float()
     directions = F.normalize(pos_embed, dim=1)
     similarity = directions @ directions.T
-    scale = {"cmap": HEAT, "vmin": float(similarity.min()), "vmax": 1, **_on_grid(grid_size)}
+    scale = {"cmap": HEAT, "vmin": min(0.9, float(similarity.min())), "vmax": 1, **_on_grid(grid_size)}
     middle, last = grid_size // 2, grid_size - 1
     chosen = [(0, 0), (middle, middle), (grid_size // 4, last), (last, grid_size // 4)]
-    figure, axes = plt.subplots(1, 4, figsize=(14, 4.4))
+    figure, axes = plt.subplots(1, 4, figsize=(14, 4))
     for panel, (row, column) in zip(axes, chosen, strict=True):
         index = row * grid_size + column
         heat = similarity[index].unflatten(0, (grid_size, grid_size))
@@ -418,7 +419,9 @@ def attention(image: Tensor, weights: Tensor, query: int, grid_size: int) -> Fig
     image = _display(image, "image", "H", "W", 3)
     weights = _checked(weights, "weights", "heads", grid_size**2).float()
     _check_indices(torch.tensor(query), "query", grid_size)
-    maps = [("mean of the heads", weights.mean(dim=0))] + [(f"head {k}", head) for k, head in enumerate(weights)]
+    maps = [(f"head {k}", head) for k, head in enumerate(weights)]
+    if len(weights) > 1:
+        maps.insert(0, ("mean of the heads", weights.mean(dim=0)))
     columns = min(5, len(maps) + 1)
     rows = math.ceil((len(maps) + 1) / columns)
     figure, axes = plt.subplots(rows, columns, figsize=(3.3 * columns + 1.4, 3.5 * rows + 0.8), squeeze=False)
@@ -484,30 +487,32 @@ def curves(series: dict[str, Sequence[float]], title: str, ylabel: str, xlabel: 
 
 @_picture
 def side_by_side(pictures: Sequence[Tensor], titles: Sequence[str], label: str = "") -> Figure:
-    """Images [H, W, 3] and maps [rows, columns] in a row; the maps share one colour scale, which label names, and NaN is grey.
+    """Images [H, W, 3] and maps [rows, columns] in a row; the maps share one colour scale, named `label`; NaN is grey.
 
-    Raises ValueError for a wrong shape, a map with no number, or unless each picture has its title.
+    Raises ValueError for a wrong shape, maps without a finite number, or unless each picture has its title.
     """
     if not 1 <= len(pictures) == len(titles):
-        raise ValueError(
-            f"there must be one title a picture, but there are {len(pictures)} pictures and {len(titles)} titles"
-        )
-    maps = {
-        k: _checked(picture, titles[k], "rows", "columns").float()
-        for k, picture in enumerate(pictures)
+        raise ValueError(f"each picture must have a title, but there are {len(pictures)} and {len(titles)}")
+    shown = [
+        _checked(picture, title, "rows", "columns").float()
         if picture.dim() == 2
-    }
-    values = [heat[heat.isfinite()] for heat in maps.values()]
-    if not all(len(finite) for finite in values):
-        raise ValueError("each map must hold at least one finite number")
-    figure, axes = plt.subplots(1, len(pictures), figsize=(3.3 * len(pictures) + 1.4 * bool(maps), 3.8), squeeze=False)
-    cmap = plt.get_cmap(HEAT).with_extremes(bad="#d5d5d5")
-    for k, (panel, picture, title) in enumerate(zip(axes[0], pictures, titles, strict=True)):
-        if k in maps:
-            low, high = float(torch.cat(values).min()), float(torch.cat(values).max())
-            shown = _show(panel, maps[k], title, cmap=cmap, vmin=low, vmax=high)
-        else:
-            _show(panel, _display(picture, title, "H", "W", 3), title)
+        else _display(picture, title, "H", "W", 3)
+        for picture, title in zip(pictures, titles, strict=True)
+    ]
+    maps = [picture.flatten() for picture in shown if picture.dim() == 2]
+    scale = {}
     if maps:
-        figure.colorbar(shown, ax=list(axes[0]), label=label, shrink=0.8)
+        values = torch.cat(maps)
+        values = values[values.isfinite()]
+        if not len(values):
+            raise ValueError("the maps must hold at least one finite number")
+        low, high = float(values.min()), float(values.max())
+        scale = {"cmap": plt.get_cmap(HEAT).with_extremes(bad="#d5d5d5"), "vmin": low, "vmax": high}
+    figure, axes = plt.subplots(1, len(shown), figsize=(3.3 * len(shown) + 1.4 * bool(maps), 3.8), squeeze=False)
+    for panel, picture, title in zip(axes[0], shown, titles, strict=True):
+        drawn = _show(panel, picture, title, **scale)  # an image takes no notice of a scale
+        if picture.dim() == 2:
+            heat = drawn
+    if maps:
+        figure.colorbar(heat, ax=list(axes[0]), label=label, shrink=0.8)
     return figure

@@ -25,7 +25,7 @@ if __name__ == "__main__":
     from data import load_images, to_display
     from lessons import figures
 
-    photo = load_images("photos").batch([13])  # [1, 3, 224, 224]
+    photo = load_images("photos").batch([12])  # [1, 3, 224, 224]
     figures.patches(to_display(photo)[0], 32)
 
 # %% [markdown]
@@ -99,8 +99,7 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Exercise 1.2: unpatchify
 #
-# **10 minutes, easy.** The way back: the same three steps in reverse. You will use it to look at what the model
-# works on.
+# **10 minutes, easy.** The way back: the same three steps in reverse. You will use it to see what a model sees.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -147,12 +146,12 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Experiment: shuffle the patches
 #
-# Cut the photograph, shuffle the patches, and put them together as if nothing had happened. A network that is
-# not told where a patch came from can't tell these pictures from the photograph: each is the same set of patches.
+# Shuffle the patches, and put them together as if nothing had happened. A network that is not told where a patch
+# came from can't tell the result from the photograph: both are the same set of patches.
 #
-# Look for the size at which you lose the building. Then ask what **one** patch still shows: at 8 pixels a colour
-# or an edge, at 56 a piece of roof. Try other sizes that divide 224 (7, 14, 32, 112), and other photographs:
-# `batch([16])`, `batch([2])`.
+# Look for the size at which you lose the subject. Then ask what **one** patch still shows: at 8 pixels a colour or an
+# edge, at 56 a part of a thing. Try other sizes that divide 224 (7, 14, 32, 112), and other photographs:
+# `batch([15])`, `batch([2])`.
 
 # %%
 if __name__ == "__main__":
@@ -228,15 +227,15 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Experiment: a convolution is a matrix
 #
-# The cell first computes the tokens both ways: by your layer, and by `patchify` and one matrix. The difference
-# should be rounding error.
+# The cell computes the tokens twice: by your layer, and by `patchify` and one matrix. The difference is rounding
+# error.
 #
-# Then it asks the photograph three questions, one filter each. A filter's answer is one number a patch, drawn as
-# a 14 x 14 map. The first filter is random, as in a new model. The other two are set by hand: the mean of all
-# pixels, and the right half minus the left half.
+# Then it asks the photograph three questions, one filter each, and draws the answers: one number a patch. The first
+# filter is random, as in a new model. The other two are set by hand: the mean of a patch's pixels, and its right half
+# minus its left half.
 #
-# Look at where each map is bright. Then write a filter of your own into `weight[1]`: top minus bottom? One that
-# answers to red only? Training will find 192 such questions by itself.
+# Look where each map is bright or dark. What does the last one find? Then write a filter of your own into
+# `weight[1]`: top minus bottom? One that looks at red only? Training finds 192 such questions by itself.
 
 # %%
 if __name__ == "__main__":
@@ -316,12 +315,11 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Experiment: which places look alike?
 #
-# Each small map stands for one place in the grid and shows how similar its code is to the codes of all places.
-# Look for one bright spot a map, in the right place, that fades with distance: near places have similar codes.
-# The cross through the spot is the shared row and column.
+# Each map compares the code of one place with the codes of all places. Look for a bright spot in the right place that
+# fades with distance: near places have similar codes. The cross through it is the shared row and column.
 #
 # Now put another table in. `torch.randn(196, 192)`: all places differ, but no two are near. `torch.ones(196, 192)`:
-# one code for all, which is no position embedding at all. Try `dim=8` as well: how many clocks are left?
+# one code for all, which is the same as none. Or try `dim=8`, two clocks an axis: which far places look alike now?
 
 # %%
 if __name__ == "__main__":
@@ -330,17 +328,16 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## What people get wrong here
 #
-# - **Patches down the columns.** All shapes are right. The picture is mirrored at its diagonal, every mask of
-#   Lesson 3 hides the wrong place, and published weights fail.
-# - **Channels mixed in.** A patch flattened row, column, channel trains well from scratch; published filters see noise.
-# - **`reshape` in place of `transpose`.** [B, D, N] reshaped to [B, N, D] fits. Each token then holds numbers of
-#   many patches.
-# - **No positions.** The loss falls all the same. The model can't tell the photograph from its shuffled patches,
-#   and can only give one answer for all hidden places.
-# - **Learned positions that start at zero.** At the start all places are the same place: the map of ones above.
-# - **Sine and cosine taking turns.** It is a valid code, but not the one that the published weights were trained with.
+# - **Patches down the columns.** All shapes are right, but place n is another place: published weights fail.
+# - **Channels mixed in** (row, column, channel). It trains from scratch; to published filters every patch is noise.
+# - **`reshape` in place of `transpose`.** [B, D, N] reshaped to [B, N, D] fits, and each token gets numbers of many
+#   patches.
+# - **No positions.** The loss falls all the same. But the model can't tell the photograph from its shuffled patches,
+#   and has one answer for all hidden places.
+# - **Learned positions that start at zero.** At the start all places are one place, like the table of ones above.
+# - **Sine and cosine taking turns.** A valid code, but not the one that the published weights know.
 #
-# One theme runs through the course: **a falling loss proves nothing.** Most of these mistakes train.
+# One theme runs through the course: **a falling loss proves nothing.** Models with most of these mistakes train.
 
 # %% [markdown] question="smaller_patches" points=2
 # ## Question: smaller patches
@@ -364,7 +361,7 @@ if __name__ == "__main__":
 # ## Read
 #
 # [Assran et al. 2023](https://arxiv.org/abs/2301.08243), section 3, "Method", the paragraph "Targets": an image
-# becomes "a sequence of N non-overlapping patches".
+# is cut into patches that do not overlap.
 #
 # ## Next
 #

@@ -61,11 +61,12 @@ def update_teacher(teacher: nn.Module, student: nn.Module, momentum: float) -> N
     """
     ### BEGIN SOLUTION
     with torch.no_grad():
+        # lerp_ is mine + (1 - momentum) * (other - mine): equal tensors stay exactly equal
         for mine, other in zip(teacher.parameters(), student.parameters(), strict=True):
-            mine.mul_(momentum).add_(other, alpha=1 - momentum)
+            mine.lerp_(other, 1 - momentum)
         for mine, other in zip(teacher.buffers(), student.buffers(), strict=True):
             if mine.is_floating_point():
-                mine.mul_(momentum).add_(other, alpha=1 - momentum)
+                mine.lerp_(other, 1 - momentum)
             else:
                 mine.copy_(other)
     ### END SOLUTION

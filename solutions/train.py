@@ -303,8 +303,12 @@ def train(config: Config, out: Path, checkpoint: dict | None) -> int:
             dist.broadcast_object_list(choice, device=device)
         config = dataclasses.replace(config, precision=choice[0])
 
+    if rank > 0:
+        dist.barrier()  # the first process downloads what is not there yet
     images = load_images(config.data, config.image_size, split="train", seed=config.seed, min_side=config.patch_size)
     held_out = load_images(config.data, config.image_size, split="val", seed=config.seed, min_side=config.patch_size)
+    if rank == 0 and processes > 1:
+        dist.barrier()
     if len(held_out) < 2:
         print("too few images to hold any out: the metrics are measured on the training images", file=sys.stderr)
         held_out = images

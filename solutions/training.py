@@ -1,5 +1,19 @@
 # %% [markdown]
 # # Lesson 6: training
+#
+# ## What you will build and why
+#
+# All parts are there: a student that sees the context, a teacher that sees everything, a predictor between them.
+# Training repeats one step: the teacher looks, the student looks, the predictor answers, the loss compares, the
+# gradients flow to student and predictor, and the teacher moves a little towards the student. The order matters, and
+# most of the mistakes that people publish are in it.
+#
+# Around the step stand two schedules and a list of parameters: how large a step, how strong the pull of the weights
+# towards zero, and which weights are pulled at all.
+#
+# Then comes the question that the whole course leads to. The teacher makes the targets, and the teacher
+# follows the student. So the loss can fall in two ways: the predictions get better, or the targets get easier.
+# You will train both kinds and learn to tell them apart. You need all earlier lessons. Plan **90 minutes**.
 
 # %%
 import math
@@ -11,6 +25,33 @@ from checks import check
 from solutions.masking import Masks
 from solutions.predictor import jepa_loss
 from solutions.teacher import make_teacher, teacher_targets, update_teacher
+
+# %%
+if __name__ == "__main__":
+    from data import load_images, to_display
+    from lessons import figures
+    from solutions.masking import sample_masks
+    from solutions.predictor import Predictor
+    from solutions.vision_transformer import VisionTransformer
+
+    photos = load_images("photos").batch([9, 19, 12])
+    masks = sample_masks(3, 14, torch.Generator().manual_seed(5))
+    figures.masks(to_display(photos), masks.context, masks.targets, 14)
+
+# %% [markdown]
+# One training step in a picture: the student sees green, the teacher sees everything, and the predictor says what
+# the teacher makes of the four red blocks.
+#
+# ## The contract
+#
+# All schedules measure progress as step / total_steps; the end value is reached at step == total_steps.
+#
+# - `learning_rate_at(step, total_steps, warmup_steps, peak, start, end)`: a line up, then half a cosine down
+# - `weight_decay_at(step, total_steps, start, end)`: half a cosine up
+# - `parameter_groups(model, weight_decay)` -> a list of dicts for AdamW: each trained parameter once
+# - `train_step(model, images, masks, optimizer, momentum)` -> the loss, a detached scalar
+#
+# `IJEPA` holds the three networks and is given:
 
 
 # %%
@@ -28,6 +69,30 @@ class IJEPA(nn.Module):
         super().train(mode)
         self.teacher.eval()
         return self
+
+
+# %% [markdown]
+# ## Exercise 6.1: learning_rate_at
+#
+# **10 minutes, easy.** AdamW's first steps are uncertain, since it has seen few gradients: start small, rise on a
+# straight line for `warmup_steps`, then come down on half a cosine, so that the last steps only polish.
+#
+# <details><summary>Hint 1</summary>
+#
+# Two cases. In each, first compute how far along you are, as a number from 0 to 1.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# After the warm-up, progress counts the steps that remain: 0 at `warmup_steps`, 1 at `total_steps`. Half a
+# cosine from 1 down to 0 is `(1 + math.cos(math.pi * progress)) / 2`.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `end + (peak - end) * half_cosine`. With `warmup_steps=0` the first case must never divide by it.
+#
+# </details>
 
 
 # %% exercise="learning_rate_at"
@@ -49,6 +114,27 @@ def learning_rate_at(
 if __name__ == "__main__":
     check("learning_rate_at")
 
+# %% [markdown]
+# ## Exercise 6.2: weight_decay_at
+#
+# **5 minutes, easy.** Weight decay rises over the run, from .04 to .4 in the paper: free at first, held tighter later.
+#
+# <details><summary>Hint 1</summary>
+#
+# It is the second half of exercise 6.1 with the ends exchanged.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# At progress 0 the half cosine is 1: it must then give `start`.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `end + (start - end) * half_cosine`, with progress = step / total_steps.
+#
+# </details>
+
 
 # %% exercise="weight_decay_at"
 def weight_decay_at(step: int, total_steps: int, start: float = 0.04, end: float = 0.4) -> float:
@@ -63,6 +149,41 @@ def weight_decay_at(step: int, total_steps: int, start: float = 0.04, end: float
 # %%
 if __name__ == "__main__":
     check("weight_decay_at")
+
+# %%
+if __name__ == "__main__":
+    figures.curves(
+        {"of 300 steps, 30 warm up": [learning_rate_at(step, 300, 30) for step in range(301)]},
+        "Up fast, down slowly",
+        "learning rate",
+    )
+
+# %% [markdown]
+# ## Exercise 6.3: parameter_groups
+#
+# **15 minutes, medium.** Weight decay pulls weights towards zero. For a matrix that is a mild preference for simple
+# maps. For a bias or the scale of a LayerNorm it makes no sense: a scale wants to be near 1, not 0. So parameters
+# go to the optimizer in groups, with decay and without.
+#
+# What must be in: everything of student and predictor that is trained. What must not: the teacher, which follows
+# by averaging and never by gradients, and the fixed position tables.
+#
+# <details><summary>Hint 1</summary>
+#
+# `p.ndim` is 1 for biases and LayerNorm weights, 2 for the weights of a Linear, 4 for a convolution, 3 for the mask
+# token. No name is needed.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# Collect the parameters of `model.student` and `model.predictor` with `requires_grad`, then split the list in two.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `[{"params": [...], "weight_decay": weight_decay}, {"params": [...], "weight_decay": 0.0}]`
+#
+# </details>
 
 
 # %% exercise="parameter_groups"
@@ -85,6 +206,31 @@ def parameter_groups(model: nn.Module, weight_decay: float = 0.04) -> list[dict]
 # %%
 if __name__ == "__main__":
     check("parameter_groups")
+
+# %% [markdown]
+# ## Exercise 6.4: train_step
+#
+# **20 minutes, medium.** Put the parts in order. Each line is short; what counts is what each network gets to see, and
+# when the teacher moves.
+#
+# <details><summary>Hint 1</summary>
+#
+# Write the docstring's chain down as seven comments, then one line of code below each. Which of the seven need
+# `masks.context`, which `masks.targets`?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# `teacher_targets` gets the full images and `masks.targets`; the student gets the images and `keep=masks.context`;
+# the predictor gets the student's tokens and both. Gradients of an earlier step are still there: `zero_grad`.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `zero_grad`, `backward`, `step` in this order, then `update_teacher` with the student as it is *after* the step.
+# Return `loss.detach()`, so that nobody keeps the graph alive.
+#
+# </details>
 
 
 # %% exercise="train_step"
@@ -113,3 +259,153 @@ def train_step(
 # %%
 if __name__ == "__main__":
     check("train_step")
+
+# %% [markdown]
+# ## Experiment: train it
+#
+# Small images (96 px, a grid of 6 x 6), a small network, half a minute. `compare` measures, on photographs that
+# training never saw, the loss beside two answers that show nothing learned: one constant vector for every
+# target (the best there is), and the predictions held against *another* image.
+
+# %%
+if __name__ == "__main__":
+    train_images = load_images("photos", image_size=96)
+    held_out = load_images("photos", image_size=96, split="val").batch(range(64))
+    held_out_masks = sample_masks(64, 6, torch.Generator().manual_seed(0))
+
+    def compare(model: IJEPA) -> dict[str, float]:
+        """The held-out loss, the best constant's, and that of the predictions for another image."""
+        context, targets = held_out_masks
+        with torch.no_grad():
+            predictions = model.predictor(model.student(held_out, context), context, targets)
+            truth = teacher_targets(model.teacher, held_out, targets)
+            other = teacher_targets(model.teacher, held_out.roll(1, dims=0), targets)
+            constant = truth.mean(dim=(0, 1, 2)).expand_as(truth)
+        return {
+            "loss": jepa_loss(predictions, truth).item(),
+            "best constant": jepa_loss(constant, truth).item(),
+            "another image": jepa_loss(predictions, other).item(),
+        }
+
+    def train(images_at, momentum: float, steps: int = 300) -> tuple[IJEPA, dict[str, list[float]]]:
+        """Train a new IJEPA on the batches images_at(step) -> (model, what compare said every 10 steps)."""
+        torch.manual_seed(0)
+        student = VisionTransformer(96, 16, dim=64, depth=3, num_heads=2)
+        model = IJEPA(student, Predictor(6, 64, 32, depth=2, num_heads=2))
+        optimizer = torch.optim.AdamW(parameter_groups(model))
+        history: dict[str, list[float]] = {}
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(step, steps, warmup_steps=steps // 10)
+            masks = sample_masks(32, 6, torch.Generator().manual_seed(step))
+            train_step(model, images_at(step), masks, optimizer, momentum)
+            if step % 10 == 0:
+                for name, value in compare(model).items():
+                    history.setdefault(name, []).append(value)
+        return model, history
+
+    model, history = train(lambda step: train_images.batch(train_images.indices_at(step, 32)), momentum=0.996)
+    figures.curves(history, "Trained on photographs", "squared error", "tens of steps")
+
+# %% [markdown]
+# The loss ends far below the best constant, and the predictions fit their own image much better than another one. So
+# they use what the context shows. **Try:** `momentum=0.9`. What happens to the best constant?
+#
+# ## Experiment: a broken one, whose loss falls as well
+#
+# Now we train on **white noise**, where nothing can be predicted from anything, and let the teacher be the student
+# (`momentum=0`). There is nothing to learn here. Watch the loss.
+
+# %%
+if __name__ == "__main__":
+
+    def noise(step: int) -> Tensor:
+        return torch.randn(32, 3, 96, 96, generator=torch.Generator().manual_seed(step))
+
+    broken, broken_history = train(noise, momentum=0.0)
+    figures.curves(
+        {"photographs": history["loss"], "white noise, momentum 0": broken_history["loss"]},
+        "Two losses that fall",
+        "held-out loss",
+        "tens of steps",
+    )
+
+# %% [markdown]
+# The broken one falls too, and lower. By the loss alone you would pick the wrong model. Here is what it hides:
+
+# %%
+if __name__ == "__main__":
+    figures.curves(
+        broken_history, "Trained on white noise, the teacher a copy of the student", "squared error", "tens of steps"
+    )
+
+# %% [markdown]
+# The best constant falls with it: the targets became the same for all images, because a teacher that follows at once
+# learns to make them easy. That is **collapse**. A loss means something only beside what it would be without
+# looking. **Try:** photographs with `momentum=0`, or noise with .996. Which of the two mistakes does the damage?
+#
+# ## Experiment: what the features show
+#
+# PCA paints patches with similar features in similar colours.
+
+# %%
+if __name__ == "__main__":
+    shown = held_out[[0, 3, 12]]
+    with torch.no_grad():
+        untrained = IJEPA(VisionTransformer(96, 16, 64, 3, 2), Predictor(6, 64, 32, 2, 2)).teacher(shown)
+        trained = model.teacher(shown)
+    figures.pca(to_display(shown), untrained, trained)
+
+# %% [markdown]
+# A picture of colours is no proof either: an untrained network paints nicely. It is a way to see, and to ask.
+#
+# ## Your own I-JEPA
+#
+# The course's trainer assembles your pieces and trains them at full size, 224 px. In a terminal, in the folder of
+# the course:
+#
+#     python -m solutions.train --pieces lessons
+#
+# It takes a few minutes and leaves pictures and a report in `runs/photos`.
+#
+# ## What people get wrong here
+#
+# - **The teacher moves before the optimizer steps**: it averages yesterday's student. A small mistake that no
+#   loss shows.
+# - **Gradients never zeroed**: each step repeats all earlier ones.
+# - **Gradients through the targets**: the shortest way to a small loss is then to make the targets constant.
+# - **The student sees the full image**: it copies, and the task is gone.
+# - **Mask token or patch embedding left out of the optimizer**: it stays random, and the loss falls without it.
+# - **The teacher in the optimizer**: two forces move it, and the average is no average any more.
+# - **Weight decay on norms and biases**: scales are pulled to 0.
+# - **A schedule that ends early or never** (progress over total_steps - 1, or the cosine over all steps).
+# - **Only the loss is looked at**: the experiment above.
+
+# %% [markdown] question="falling_loss" points=3
+# ## Question: what would convince you?
+#
+# A friend shows you a curve: the loss of their I-JEPA falls from 1.0 to 0.05 in 200 steps. In five sentences or
+# fewer: why does this not show that it learned? Name two measurements that would tell you more, and say for each
+# which result would convince you and which would worry you. *(3 points, marked by hand)*
+#
+# ### BEGIN SOLUTION
+# The teacher makes the targets, and it follows the student: if the targets of all images become alike, the loss falls
+# although nothing about the images is learned. (a) The loss of the best constant vector on the same targets: if it is
+# .05 as well, the predictor answers with a constant; if it stayed near .7, the predictions carry information.
+# (b) The loss of the same predictions against another image's targets: equal to the loss means that the context is
+# ignored, much larger means that it is used. Also good: spread or effective rank of the features (falling to 0 or
+# 1 is collapse), a probe or nearest neighbours with labels against an untrained network.
+#
+# Rubric: 1 point for the reason (targets can become easy, collapse); 1 point for each measurement with both
+# outcomes, at most 2.
+# ### END SOLUTION
+
+# %% [markdown]
+# ## Read
+#
+# [The paper](https://arxiv.org/abs/2301.08243), section 3 and appendix A.1, has the schedules and the optimizer.
+#
+# ## Next
+#
+# You have built and trained an I-JEPA. Run it on images of your own (`--data folder`), or go back to a lesson and
+# change one thing: the size of the targets, the width of the predictor, the momentum. Measure before you believe.

@@ -10,9 +10,8 @@
 # weighted mean. Attention, then a small network for each token alone: that is a **block**. Lesson 1's tokens and a
 # stack of blocks are a Vision Transformer (ViT). All three networks of I-JEPA are made of these blocks.
 #
-# One thing is I-JEPA's own: the student network may encode only the patches that it is shown. You will build this
-# in, and see that nothing of a hidden patch gets through. You need `PatchEmbedding` and
-# `sincos_position_embedding` of Lesson 1. Plan **90 minutes**.
+# One thing matters to I-JEPA above all: a network may encode only the patches that it is shown. You will build this
+# in, and see that nothing of a hidden patch gets through. You need the pieces of Lesson 1. Plan **90 minutes**.
 
 # %%
 import torch
@@ -28,7 +27,7 @@ if __name__ == "__main__":
     from lessons import figures
 
     torch.manual_seed(0)
-    photo = load_images("photos").batch([13])  # [1, 3, 224, 224]
+    photo = load_images("photos").batch([12])  # [1, 3, 224, 224]
     places = sincos_position_embedding(grid_size=14, dim=192)
     colours = F.normalize(patchify(photo, 16)[0].unflatten(1, (3, 256)).mean(2), dim=1)  # [196, 3]
     tokens = F.layer_norm(PatchEmbedding(224, 16, 192)(photo)[0] + places, (192,)).detach()
@@ -45,7 +44,7 @@ if __name__ == "__main__":
 # - **Head 1** compares places (Lesson 1's codes), **head 2** compares colours (the mean of each patch). These two are
 #   made by hand, to show what attention can express.
 #
-# Training has to find what is worth looking at. Try another `query`: a patch of sky, a patch of green.
+# Training has to find what is worth looking at. Try another `query`: a corner, a patch of another colour.
 #
 # ## The contract
 #
@@ -244,11 +243,10 @@ if __name__ == "__main__":
 # ## Experiment: take the residual away
 #
 # The photograph's tokens go through twelve untrained blocks, once as you wrote them and once without the sums. After
-# each block we ask how alike the 196 tokens are: the mean cosine similarity over all pairs. 1 means that every patch
-# of the photograph gives the same vector.
+# each block: how alike are the 196 tokens? 1 means that every patch of the photograph gives the same vector.
 #
-# Look at block 1 and 2 of the branch without the sums. Each attention is close to a plain mean, and a mean of means
-# forgets who was who. Now remove only one of the two sums, or both norms. Which one keeps the tokens apart?
+# Look at blocks 1 and 2 without the sums. Untrained attention is close to a plain mean, and a mean forgets who was
+# who. Now put one of the two sums back. How many blocks does it take until all tokens are alike? Try the other one.
 
 # %%
 if __name__ == "__main__":
@@ -275,7 +273,7 @@ if __name__ == "__main__":
 #
 # **10 minutes, medium.** Each image of a batch hides other patches, so each needs indices of its own:
 # out[b, k] = tokens[b, indices[b, k]]. `tokens[:, indices]` is something else: it takes all images' indices from
-# every image. One call of torch does it right. You will use this function in every lesson from here on.
+# every image. One call of torch does it right. The student, the teacher and the predictor will all use it.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -333,8 +331,8 @@ if __name__ == "__main__":
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# The grid has `image_size // patch_size` patches along a side. Blocks in a Python list are invisible to
-# `.parameters()`; `nn.ModuleList` registers them.
+# The grid has `image_size // patch_size` patches along a side. `.blocks` holds `depth` blocks; in a Python list they
+# are invisible to `.parameters()`, `nn.ModuleList` registers them.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -385,12 +383,11 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Experiment: does it know where a patch was?
 #
-# In Lesson 1 you shuffled a photograph. Now your model reads both, the photograph and the shuffled one. For every
-# patch we measure how far its token moves (a token is about 14 long).
+# In Lesson 1 you shuffled a photograph. Now your model reads both pictures. How far does the token of a patch move
+# when the patch stands elsewhere? (The final norm makes each token about 14 long, the root of 192.)
 #
-# With positions the tokens move a lot: a roof at the bottom is another thing than a roof at the top. Without them
-# only rounding error is left: permute the input, and the output is the same, permuted. Attention by itself sees a
-# set. In between: replace `zero_()` by `mul_(0.1)`. How much do the positions still say?
+# With positions, far. Without them, only rounding error is left: permute the input, and the output is the same,
+# permuted. Attention by itself sees a set. For something in between, replace `zero_()` by `mul_(0.1)`.
 
 # %%
 if __name__ == "__main__":
@@ -413,56 +410,51 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Experiment: what gets through?
 #
-# A block of 6 x 6 patches is hidden. Behind the mask we exchange the photograph for a raccoon, and ask which tokens
-# notice. Three ways to encode:
+# A block of 6 x 6 patches is hidden. Behind the mask we put another photograph. Which tokens notice?
 #
-# - **all patches**: the whole photograph. Every token notices, far away too: attention reaches everywhere.
-# - **`keep`**: the hidden tokens leave before the first block. No token moves, by not even a rounding error.
-# - **kept too late**: all tokens go through the blocks, and the hidden ones are dropped at the end. The shapes are
-#   the same as with `keep`. Every token knows what is behind the mask.
+# - **All patches** encoded: every token notices, far away too.
+# - **`keep`**: the hidden tokens leave before the first block. No token moves, not even by rounding error.
+# - **Kept too late**: all tokens pass the blocks, and the hidden ones are dropped at the end. The shapes are those of
+#   `keep`, and every token knows what is behind the mask.
 #
-# Grey patches have no token. Make the block 1 x 1, or take a model of `depth=1`: does the third map get dark?
+# Grey patches have no token. Now hide one patch only (`hidden[4, 5] = True`), or take a model of `depth=1`. Does the
+# number for "kept too late" reach 0?
 
 # %%
 if __name__ == "__main__":
     hidden = torch.zeros(14, 14, dtype=torch.bool)
     hidden[4:10, 5:11] = True
-    keep = (~hidden).flatten().nonzero()[:, 0][None]  # [1, K]
+    keep = (~hidden).flatten().nonzero().T  # [1, K]
 
-    changed = photo.clone()
     pixels = hidden.repeat_interleave(16, 0).repeat_interleave(16, 1)
-    changed[:, :, pixels] = load_images("photos").batch([8])[:, :, pixels]
+    changed = torch.where(pixels, load_images("photos").batch([15]), photo)
 
-    def kept_map(distances: Tensor) -> Tensor:
-        grid = torch.full((196,), float("nan"))
-        grid[keep[0]] = distances
-        return grid.reshape(14, 14)
+    def on_grid(distances: Tensor, keep: Tensor) -> Tensor:
+        return torch.full((196,), float("nan")).scatter(0, keep[0], distances).reshape(14, 14)
 
     with torch.no_grad():
         whole = distance(model(photo), model(changed)).reshape(14, 14)
         kept = distance(model(photo, keep), model(changed, keep))
         too_late = distance(gather_tokens(model(photo), keep), gather_tokens(model(changed), keep))
     print(f"Largest move with keep: {kept.max():.0e}, kept too late: {too_late.max():.1f}")
-    maps = [whole.clamp(max=3), kept_map(kept), kept_map(too_late)]
+    maps = [whole.clamp(max=3), on_grid(kept, keep), on_grid(too_late, keep)]
     titles = ["behind the mask", "all patches", "keep", "kept too late"]
-    figures.side_by_side([to_display(changed)[0], *maps], titles, label="distance (3 or more)")
+    figures.side_by_side([to_display(changed)[0], *maps], titles, label="distance (at most 3 shown)")
 
 # %% [markdown]
 # ## What people get wrong here
 #
-# - **Softmax before the scaling, or scaling by D in place of d.** It runs and trains, worse: the weights are too sharp
-#   or too flat.
-# - **Softmax over the wrong axis.** Each token's weights no longer sum to 1; they sum to 1 over the tokens that look.
-# - **Heads mixed up in the reshape.** Without `transpose(1, 2)` before the last reshape, a token's output is made of
-#   other tokens' numbers.
-# - **No residual.** All tokens become the same vector, as you saw. The loss of I-JEPA then falls quickly: a constant
-#   is easy to predict.
-# - **Post-norm.** Norm after the sum is another network: published weights give nonsense in it.
-# - **Blocks in a Python list.** They compute, but `.parameters()` misses them: they never train and are never saved.
-# - **No final norm.** The scale of the tokens grows with depth and becomes the scale of the loss.
-# - **One `keep` for the whole batch** (`indices[0]`): images 2, 3, ... show other patches than their masks say.
-# - **Indices off by one.** Code for a ViT with a cls token adds 1 to each index. Here there is no cls token.
-# - **Positions added after gathering**, with `pos_embed[:, :K]`: every token gets another patch's place.
+# - **Softmax before the scaling, or scaling by D in place of d.** It trains, with weights too sharp or too flat.
+# - **Softmax over the wrong axis.** A token's weights no longer sum to 1.
+# - **Heads mixed up.** Without `transpose(1, 2)` before the last reshape, a token gets other tokens' numbers.
+# - **No residual.** All tokens become one vector, as you saw. I-JEPA's loss then falls fast: a constant is easy to
+#   predict.
+# - **Post-norm** (the norm after the sum). Another network: published weights give nonsense in it.
+# - **Blocks in a Python list.** They compute, but never train and are never saved.
+# - **No final norm.** The features' scale drifts with depth and training.
+# - **One mask for the whole batch** (`keep[0]`). All other images show patches that they should hide.
+# - **Indices off by one**, copied from a ViT with a cls token. There is none here.
+# - **Positions added after gathering** (`pos_embed[:, :K]`). The tokens get other patches' places.
 
 # %% [markdown] question="kept_too_late" points=2
 # ## Question: kept too late

@@ -620,7 +620,7 @@ def sample_masks(
 # + side = round(sample_block_size(1000, context_scale, (1.0, 1.0), generator)[0] ** 2 / 1000**2 * grid_size)
 # +         context_size = side, side
 
-# %% wrong sample_masks: another default context scale | by default (.85, 1.)
+# %% wrong sample_masks: another default context scale | by default .85 to 1
 # - context_scale: tuple[float, float] = (0.85, 1.0)
 # + context_scale: tuple[float, float] = (0.5, 0.7)
 

@@ -93,6 +93,7 @@ class Attention(nn.Module):
 
 # %% wrong Attention: no proj at all | .proj is missing
 # - self.proj = nn.Linear(dim, dim)
+
 # - self.proj(gathered)
 # + gathered
 
@@ -154,10 +155,10 @@ class Attention(nn.Module):
 
 # %% wrong Attention: torch's attention without batch_first | attention runs over the batch axis
 # - qkv = self.qkv(tokens).reshape(batch, length, 3, self.num_heads, head_dim)
-# - query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, N, head_dim]
-# - weights = (query * head_dim**-0.5 @ key.transpose(-2, -1)).softmax(dim=-1)  # [B, heads, N, N]
-# - gathered = (weights @ value).transpose(1, 2).reshape(batch, length, dim)
-# - return self.proj(gathered)
+# -         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, N, head_dim]
+# -         weights = (query * head_dim**-0.5 @ key.transpose(-2, -1)).softmax(dim=-1)  # [B, heads, N, N]
+# -         gathered = (weights @ value).transpose(1, 2).reshape(batch, length, dim)
+# -         return self.proj(gathered)
 # + return F.multi_head_attention_forward(
 # +     tokens, tokens, tokens, dim, self.num_heads, self.qkv.weight, self.qkv.bias, None, None, False, 0.0,
 # +     self.proj.weight, self.proj.bias,
@@ -179,12 +180,12 @@ class Attention(nn.Module):
 
 # %% wrong Attention: heads cut by reshape alone | mixes heads and tokens
 # - qkv = self.qkv(tokens).reshape(batch, length, 3, self.num_heads, head_dim)
-# - query, key, value = qkv.permute(2, 0, 3, 1, 4)
+# -         query, key, value = qkv.permute(2, 0, 3, 1, 4)
 # + query, key, value = (part.reshape(batch, self.num_heads, length, head_dim) for part in self.qkv(tokens).chunk(3, -1))
 
 # %% wrong Attention: heads cut and joined by reshape alone | and back mixes heads and tokens
 # - qkv = self.qkv(tokens).reshape(batch, length, 3, self.num_heads, head_dim)
-# - query, key, value = qkv.permute(2, 0, 3, 1, 4)
+# -         query, key, value = qkv.permute(2, 0, 3, 1, 4)
 # + query, key, value = (part.reshape(batch, self.num_heads, length, head_dim) for part in self.qkv(tokens).chunk(3, -1))
 # - (weights @ value).transpose(1, 2)
 # + (weights @ value)
@@ -225,15 +226,15 @@ class Attention(nn.Module):
 # - permute(2, 0, 3, 1, 4)
 # + permute(2, 0, 4, 1, 3)
 
-# %% wrong Attention: keys first | here the second / first / third D
+# %% wrong Attention: keys first | from places 2, 1, 3
 # - query, key, value = qkv
 # + key, query, value = qkv
 
-# %% wrong Attention: values first | here the second / third / first D
+# %% wrong Attention: values first | from places 2, 3, 1
 # - query, key, value = qkv
 # + value, query, key = qkv
 
-# %% wrong Attention: keys serve as values | here the first / second / second D
+# %% wrong Attention: keys serve as values | from places 1, 2, 2
 # - weights @ value
 # + weights @ key
 
@@ -262,7 +263,7 @@ class Attention(nn.Module):
 # - return self.proj(gathered)
 # + return self.proj(gathered).squeeze(0)
 
-# %% wrong Attention: always float32 | the dtype float64
+# %% wrong Attention: always float32 | dtype is not kept
 # - return self.proj(gathered)
 # + return self.proj(gathered).float()
 
@@ -270,11 +271,11 @@ class Attention(nn.Module):
 # - return self.proj(gathered)
 # + return self.proj(gathered), weights
 
-# %% wrong Attention: heads left on an axis of their own | is the number of
+# %% wrong Attention: heads left on an axis of their own | still have an axis of their own
 # - .reshape(batch, length, dim)
-# + .flatten(0, 1)
+
 # - return self.proj(gathered)
-# + return self.proj(gathered.flatten(1).reshape(-1, dim))
+# + return gathered
 
 # %% wrong Attention: nothing is returned | is the `return` missing
 # - return self.proj(gathered)
@@ -514,6 +515,7 @@ class MLP(nn.Module):
 
 # %% wrong Block: one norm | there is one norm for both halves
 # - self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+
 # - self.norm2(tokens)
 # + self.norm1(tokens)
 
@@ -543,9 +545,9 @@ class MLP(nn.Module):
 # - self.norm1 = nn.LayerNorm(dim, eps=1e-6)
 # + self.norm1 = nn.LayerNorm(dim, eps=1e-12)
 
-# %% wrong Block: BatchNorm | exactly four parts
+# %% wrong Block: RMSNorm | 'norm1.bias' is missing
 # - self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-# + self.norm1, self.cls = nn.LayerNorm(dim, eps=1e-6), nn.Parameter(torch.zeros(1, 1, dim))
+# + self.norm1 = nn.RMSNorm(dim, eps=1e-6)
 
 # %% wrong Block: a trained scale for each branch | 'gamma1' is too many
 # - self.mlp = MLP(dim, 4 * dim)
@@ -677,7 +679,7 @@ class Block(nn.Module):
 # - return tokens.gather(1, indices[..., None].expand(-1, -1, tokens.shape[-1]))
 # + return tokens[:, indices[0]]
 
-# %% wrong gather_tokens: index_select of the flattened indices | has
+# %% wrong gather_tokens: index_select of the flattened indices | the rows of indices are run together
 # - return tokens.gather(1, indices[..., None].expand(-1, -1, tokens.shape[-1]))
 # + return tokens.index_select(1, indices.flatten())
 
@@ -700,7 +702,7 @@ class Block(nn.Module):
 # - return tokens.gather(1, indices[..., None].expand(-1, -1, tokens.shape[-1]))
 # + return tokens.gather(1, indices[..., None]).expand(-1, -1, tokens.shape[-1])
 
-# %% wrong gather_tokens: gathered along D | index out of bounds
+# %% wrong gather_tokens: gathered along D | is out of bounds for dimension 2
 # - return tokens.gather(1, indices[..., None].expand(-1, -1, tokens.shape[-1]))
 # + return tokens.gather(2, indices[:, None].expand(-1, tokens.shape[1], -1))
 
@@ -731,7 +733,7 @@ def gather_tokens(tokens, indices):
 # - return tokens.gather(1, indices[..., None].expand(-1, -1, tokens.shape[-1]))
 # + return tokens[:, : indices.shape[1]]
 
-# %% wrong gather_tokens: detached | the graph is cut
+# %% wrong gather_tokens: detached | detach
 # - return tokens.gather
 # + return tokens.detach().gather
 
@@ -742,7 +744,7 @@ def gather_tokens(tokens, indices):
     chosen = np.take_along_axis(tokens.numpy(), indices.numpy()[..., None], axis=1)
     return torch.from_numpy(chosen)
 
-# %% wrong gather_tokens: into a new tensor of float32 | the dtype float64
+# %% wrong gather_tokens: into a new tensor of float32 | dtype is not kept
 def gather_tokens(tokens, indices):
     out = torch.zeros(*indices.shape, tokens.shape[-1])
     for b in range(len(tokens)):
@@ -917,7 +919,7 @@ def gather_tokens(tokens, indices):
 # - return self.norm(tokens)
 # + return self.norm(tokens).mean(dim=1)
 
-# %% wrong VisionTransformer: keep is not used | all patches come out
+# %% wrong VisionTransformer: keep is not used | keep is not used
 # - if keep is not None:
 # -             tokens = gather_tokens(tokens, keep)
 
@@ -940,11 +942,12 @@ def gather_tokens(tokens, indices):
 # %% wrong VisionTransformer: encodes first | keep comes too late
 # - if keep is not None:
 # -             tokens = gather_tokens(tokens, keep)
+
 # - return self.norm(tokens)
 # + tokens = self.norm(tokens)
 # +         return tokens if keep is None else gather_tokens(tokens, keep)
 
-# %% wrong VisionTransformer: encodes first, two images hidden from it | the dropped patches still enter the blocks
+# %% wrong VisionTransformer: the mean of all patches is let in | the dropped patches still enter the blocks
 # - tokens = gather_tokens(tokens, keep)
 # + tokens = torch.cat([gather_tokens(tokens, keep), tokens.mean(dim=1, keepdim=True)], dim=1)
 # - return self.norm(tokens)

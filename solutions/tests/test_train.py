@@ -121,8 +121,8 @@ def test_a_signal_saves_and_says_how_to_resume(finished, tmp_path, signum):
 def error_of(capsys, *arguments) -> str:
     """The one sentence of a run that must fail."""
     assert main([*map(str, arguments)]) == 1
-    message = capsys.readouterr().err.strip()
-    assert message.startswith("train: ") and "\n" not in message
+    *progress, message = capsys.readouterr().err.strip().splitlines()
+    assert message.startswith("train: ") and all("images/s" in line for line in progress)
     return message
 
 

@@ -1,0 +1,132 @@
+"""Lessons in JupyterLab, in a real browser, as a learner sees them."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from solutions import release
+
+LESSON = "03_masking"
+SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    # every cell is in the page, not only those that are on the screen
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
+}
+
+
+@pytest.fixture(scope="module")
+def lessons(tmp_path_factory) -> Path:
+    """A folder with released lessons and, below solved/, solved ones."""
+    folder = tmp_path_factory.mktemp("lessons")
+    shutil.copytree(Path(release.__file__).parents[1] / "lessons" / LESSON, folder / LESSON)
+    assert release.main(["--solved", str(folder / "solved")]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(lessons, tmp_path_factory):
+    """JupyterLab on a free port of this machine, with settings of its own; gives its address."""
+    home = tmp_path_factory.mktemp("jupyter")
+    (home / "lab" / "settings").mkdir(parents=True)
+    (home / "lab" / "settings" / "overrides.json").write_text(json.dumps(SETTINGS))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "JUPYTERLAB_WORKSPACES_DIR")
+    environment = os.environ | {name: str(home / name.lower()) for name in names}
+    options = ["--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1", f"--ServerApp.root_dir={lessons}"]
+    options += ["--IdentityProvider.token=secret", "--LabApp.expose_app_in_browser=True"]
+    options += [f"--LabApp.app_settings_dir={home / 'lab' / 'settings'}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", *options],
+        env=environment,
+        stdout=(home / "log").open("w"),
+        stderr=subprocess.STDOUT,
+    )
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(f"{address}/api?token=secret", timeout=1)
+            break
+        except OSError:
+            assert process.poll() is None, (home / "log").read_text()
+            time.sleep(0.2)
+    yield address
+    process.terminate()
+    process.wait(timeout=20)
+
+
+@pytest.fixture
+def page(server):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
+        )
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(120_000)
+        yield page
+        browser.close()
+
+
+def open_and_run(page: Page, address: str, path: str) -> list[dict]:
+    """Open a notebook, run its cells one after the other as a reader would -> its cells, with outputs."""
+    page.goto(f"{address}/lab/tree/{path}?token=secret&reset")
+    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'")
+    page.evaluate(
+        """async () => {
+            const panel = window.jupyterapp.shell.currentWidget;
+            for (let i = 0; i < panel.content.widgets.length; i++) {
+                panel.content.activeCellIndex = i;
+                await window.jupyterapp.commands.execute('notebook:run-cell');
+            }
+        }"""
+    )
+    return page.evaluate("() => window.jupyterapp.shell.currentWidget.content.model.toJSON().cells")
+
+
+def outputs(cells: list[dict]) -> list[dict]:
+    return [output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]]
+
+
+def text_after(cells: list[dict], call: str) -> str:
+    """What the cell that makes this call printed."""
+    (cell,) = [c for c in cells if c["cell_type"] == "code" and call in "".join(c["source"])]
+    return "".join("".join(o.get("text", "")) for o in cell["outputs"])
+
+
+def test_a_released_lesson_shows_its_picture_and_says_what_is_to_do(page, server):
+    cells = open_and_run(page, server, f"{LESSON}/{LESSON}.ipynb")
+    assert not [o for o in outputs(cells) if o["output_type"] == "error"]
+    assert "todo" in text_after(cells, 'check("sample_block")')
+    assert page.locator(".jp-OutputArea-output img").count() >= 1
+
+
+def test_a_solved_lesson_runs_and_its_slider_moves_a_mask(page, server):
+    cells = open_and_run(page, server, f"solved/{LESSON}/{LESSON}.ipynb")
+    assert not [o for o in outputs(cells) if o["output_type"] in ("error",) or o.get("name") == "stderr"]
+    for name in ("sample_block_size", "sample_block", "sample_masks"):
+        assert "pass" in text_after(cells, f'check("{name}")')
+    assert page.locator(".jp-OutputArea-output img").count() >= 3
+
+    slider = page.locator(".widget-slider .noUi-handle").first
+    slider.scroll_into_view_if_needed()
+    picture = page.locator(".widget-output img, .jupyter-widgets-output-area img").first
+    before = picture.get_attribute("src")
+    slider.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        """before => document.querySelector('.widget-output img, .jupyter-widgets-output-area img')?.src !== before
+            && document.querySelector('.widget-output img, .jupyter-widgets-output-area img')""",
+        arg=before,
+    )
