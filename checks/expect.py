@@ -41,6 +41,14 @@ def describe(value: Any) -> str:
         return shape(value) if value.ndim else f"{value.item():.6g}"
     if type(value) is float:
         return f"{value:.6g}"
+    if type(value) in (list, tuple, dict):
+        first = list(itertools.islice(value, 20))  # more would be cut off below
+        entries = (
+            [f"{name!r}: {describe(value[name])}" for name in first] if type(value) is dict else map(describe, first)
+        )
+        left, right = {list: "[]", tuple: "()", dict: "{}"}[type(value)]
+        more = ", ..." if len(value) > len(first) else ""
+        return textwrap.shorten(f"{left}{', '.join(entries)}{more}{right}", 100, placeholder=" ...")
     return textwrap.shorten(repr(value), 100, placeholder=" ...")
 
 

@@ -43,7 +43,7 @@ def blocks(lesson, grid_size, block_size, seed, count):
 
 def blocks_twice(lesson, grid_size, block_size, seed):
     """sample_block({grid_size}, {block_size}, generator), with two generators of one seed"""
-    return twice(lambda generator: lesson.sample_block(grid_size, block_size, generator).tolist(), seed)
+    return twice(lambda generator: listed(lesson.sample_block(grid_size, block_size, generator)), seed)
 
 
 def masks(lesson, batch_size, grid_size, options, seed, count):
@@ -65,6 +65,10 @@ def mask_fields(lesson, batch_size, grid_size, seed):
 
 def unnamed(value):
     return tuple(value) if isinstance(value, tuple | list) else value
+
+
+def listed(value):
+    return value.tolist() if isinstance(value, Tensor) else value
 
 
 def twice(draw: Callable, seed: int) -> dict[str, Any]:
@@ -190,6 +194,7 @@ def clamp_mistakes(grid_size: int, scale: float, ratio: float) -> dict[str, tupl
         "A side may be as large as grid_size, so that a block may fill the grid.": tuple(
             min(max(side, 1), grid_size - 1) for side in size
         ),
+        **size_mistakes(grid_size, scale, ratio),
     }
 
 
@@ -261,12 +266,15 @@ def test_sample_block_size_draws_two_numbers(learner):
     ]
     table = torch.bincount(parts[0] * 4 + parts[1], minlength=16).reshape(4, 4)
     expected = table.sum(dim=1, keepdim=True) * table.sum(dim=0) / table.sum()
+    likely = "The area depends on the ratio: height = sqrt(area * ratio), width = sqrt(area / ratio)."
+    if (table == 0).sum() >= 8:
+        likely = "One random number drives scale and ratio: draw a second one."
     expect_that(
         fits(table, expected),
         called=learner.called,
         expected="in each quarter of the ratios the same mixture of scales",
         got=f"by quarters of the scales (rows) and of the ratios (columns) {table.tolist()} draws",
-        likely="One random number drives scale and ratio: draw a second one.",
+        likely=likely,
     )
 
 
@@ -416,6 +424,17 @@ def expect_uniform_places(corner: Tensor, grid_size: int, height: int, width: in
     )
 
 
+def expect_varied(corner: Tensor, axis: int, got: str, likely: str, called: str) -> None:
+    """The places must differ somewhere along this axis."""
+    expect_that(
+        not (corner == corner.narrow(axis, 0, 1)).all(),
+        called=called,
+        expected="places that differ",
+        got=got,
+        likely=likely,
+    )
+
+
 def draw(learner, batch_size: int, grid_size: int, count: int, **options) -> list[tuple[Tensor, Tensor]]:
     """(context, targets) of count batches, once they are known to be distinct indices of the right shape."""
     num_targets = options.get("num_targets", 4)
@@ -427,7 +446,9 @@ def draw(learner, batch_size: int, grid_size: int, count: int, **options) -> lis
             called=learner.called,
             expected=f"Masks(context [{batch_size}, Nc], targets [{batch_size}, {num_targets}, Nt])",
             got=", ".join(shape(entry) if isinstance(entry, Tensor) else type(entry).__name__ for entry in entries),
-            likely="Give back Masks(context, targets), two tensors: stack what is collected in lists.",
+            likely="Is the `return` missing?"
+            if pair is None
+            else "Give back Masks(context, targets), two tensors: stack what is collected in lists.",
         )
         expect_indices("context", pair[0], [batch_size], grid_size, learner.called)
         expect_indices("targets", pair[1], [batch_size, num_targets], grid_size, learner.called)
@@ -438,6 +459,10 @@ def expect_indices(name: str, indices: Tensor, axes: list[int], grid_size: int, 
     low, high = (int(indices.min()), int(indices.max())) if indices.numel() else (0, 0)
     if indices.dtype == torch.bool:
         flaw = "Give back patch indices, not a mask of bools: `nonzero` finds them."
+    elif name == "targets" and indices.ndim == 3 and indices.shape[1] != axes[1]:
+        flaw = "One row of indices for each of num_targets blocks: is this argument used?"
+    elif name == "context" and indices.ndim == 3:
+        flaw = "An image has one row of context indices. Masks(context, targets) takes the context first."
     elif list(indices.shape[:-1]) != axes:
         flaw = "One row of indices an image, and for the targets one an image and block, also when there is only one."
     elif not indices.numel():
@@ -530,7 +555,7 @@ def test_sample_masks_draws_one_size_a_batch(learner):
         called=learner.called,
         expected="sizes that differ from batch to batch",
         got=f"always {' x '.join(str(side) for side in min(seen))}",
-        likely="The size is fixed: draw it with sample_block_size and generator in each call.",
+        likely="The size is fixed, or the generator seeded anew: draw it with sample_block_size in each call.",
     )
 
 
@@ -545,20 +570,12 @@ def test_sample_masks_places_targets_uniformly(learner):
     if not whole(as_blocks(targets, grid_size).flatten(0, 2), height, width).all():
         return  # no whole blocks: another check says so
     corner = targets.amin(dim=3)
-    expect_that(
-        not (corner == corner[:, :1]).all(),
-        called=learner.called,
-        expected="places that differ from image to image",
-        got="the same places in all 4 images of a batch, each time",
-        likely="The places are drawn once for the whole batch: draw them for each image.",
-    )
-    expect_that(
-        not (corner == corner[:, :, :1]).all(),
-        called=learner.called,
-        expected="places that differ between the targets of an image",
-        got="both targets of an image at the same place, each time",
-        likely="All targets of an image share one place: draw one for each target.",
-    )
+    for axis, shared, likely in (
+        (0, "each call", "Each call gives the same places: the generator is seeded anew or copied inside."),
+        (1, "all images of a batch", "The places are drawn once for the whole batch: draw them for each image."),
+        (2, "all targets of an image", "All targets of an image share one place: draw one for each target."),
+    ):
+        expect_varied(corner, axis, f"the same places in {shared}", likely, learner.called)
     expect_uniform_places(corner.flatten(), grid_size, height, width, learner.called)
 
 
@@ -604,28 +621,28 @@ def test_sample_masks_places_the_context_uniformly(learner):
     corner = torch.stack(corners)  # [75, 6]
     known = corner[corner >= 0]
     if len(known) >= 300:  # else the block's size is wrong, which another check says
-        expect_that(
-            not (corner == corner[:, :1]).all() or (known == known[0]).all(),
-            called=learner.called,
-            expected="a context block that differs from image to image",
-            got="the same place in all 6 images of a batch, each time",
-            likely="The context block is placed once for the whole batch: place it for each image.",
-        )
+        if not (known == known[0]).all():  # one fixed place is named by what follows
+            likely = "Each call gives the same place: the generator is seeded anew or copied inside."
+            expect_varied(corner, 0, "the same context block in each call", likely, learner.called)
+            likely = "The context block is placed once for the whole batch: place it for each image."
+            expect_varied(corner, 1, "the same context block in all images of a batch", likely, learner.called)
         expect_uniform_places(known, grid_size, side, side, learner.called)
 
 
 @exercise("sample_masks", points=2)
 def test_sample_masks_context_leaves_out_its_own_targets(learner):
     """No target of an image is in its context; targets of other images may be."""
-    hidden_elsewhere = 0
+    elsewhere = hidden_elsewhere = 0  # patches that are targets of other images alone, and those of them in the context
     redrawn = {"num_targets": 1, "context_scale": fixed_scale(12, 11, 11), **of_size(12, 11, 11)}
     for batch_size, grid_size, options in ((3, 14, {}), (2, 10, {"num_targets": 2}), (3, 12, redrawn)):
         overlap = 0  # patches that are in the context, by target [M]
         for context, targets in draw(learner, batch_size, grid_size, 6, **options):
             visible, hidden = as_blocks(context, grid_size), as_blocks(targets, grid_size)
             overlap = overlap + (visible[:, None] & hidden).sum(dim=(0, 2, 3))
+            others = hidden.flatten(0, 1).any(dim=0) & ~hidden.any(dim=1)
             if options is not redrawn:
-                hidden_elsewhere += int((visible & hidden.flatten(0, 1).any(dim=0)).sum())
+                elsewhere += int(others.sum())
+                hidden_elsewhere += int((visible & others).sum())
         likely = "The context overlaps the targets of its own image: take all of them out of the context block."
         if (overlap == 0).any():
             likely = "Only some of the targets are taken out of the context: take out all of them."
@@ -637,7 +654,7 @@ def test_sample_masks_context_leaves_out_its_own_targets(learner):
             likely=likely,
         )
     expect_that(
-        hidden_elsewhere > 0,
+        hidden_elsewhere > 0 or not elsewhere,
         called=learner.called,
         expected="contexts that hold patches which are targets in another image",
         got="no context with any target of any image of its batch",
@@ -651,7 +668,7 @@ def test_sample_masks_cuts_contexts_at_random(learner):
     grid_size, bins = 10, 8
     got = draw(learner, 4, grid_size, 40, num_targets=2, context_scale=(1.0, 1.0), **of_size(grid_size, 4, 4))
     dropped_in, expected_in = torch.zeros(bins), torch.zeros(bins)
-    first, last = True, True
+    first, last, more = True, True, False
     for context, targets in got:
         length = context.shape[1]
         visible = ~as_blocks(targets, grid_size).any(dim=1).flatten(1)  # the context block is the whole grid
@@ -660,6 +677,7 @@ def test_sample_masks_cuts_contexts_at_random(learner):
         count = visible.sum(dim=1, keepdim=True)
         rank = visible.cumsum(dim=1) - 1
         first &= bool((rank[dropped] >= length).all())
+        more |= bool(dropped[count[:, 0] == count.min()].any())  # the shortest context is cut, too
         last &= bool((rank[dropped] < (count - length).expand_as(rank)[dropped]).all())
         part = rank * bins // count
         share = (dropped.sum(dim=1, keepdim=True) / count).expand_as(rank)
@@ -669,6 +687,8 @@ def test_sample_masks_cuts_contexts_at_random(learner):
         likely = "The first patches in raster order are kept: the top rows are seen too often, the bottom ones seldom."
     elif last:
         likely = "The last patches in raster order are kept: the bottom rows are seen too often, the top ones seldom."
+    elif more:
+        likely = "context_scale is (1, 1) here: the context is all of the grid but its own targets, before it is cut."
     else:
         likely = "The subset is not random."
     expect_that(
@@ -696,7 +716,12 @@ def test_sample_masks_redraws_short_contexts_only(learner):
     ):
         fewest = min(10, grid_size**2 // 8) + 1
         options = {"num_targets": 1, "context_scale": fixed_scale(grid_size, side, side), **of_size(grid_size, *target)}
-        lengths = [context.shape[1] for context, _ in draw(learner, batch_size, grid_size, count, **options)]
+        got = draw(learner, batch_size, grid_size, count, **options)
+        lengths = [context.shape[1] for context, _ in got]
+        longest = max(int(span.max()) for context, _ in got for span in spans(as_blocks(context, grid_size)))
+        overlap = any((context[:, :, None] == targets).any() for context, targets in got)
+        if longest != side or overlap:
+            return  # not a context block minus its targets: another check says so
         expect_that(
             min(lengths) >= fewest,
             called=learner.called,

@@ -333,8 +333,8 @@ def test_teacher_targets_use_the_default_eps(learner):
 def test_teacher_targets_come_from_the_full_image(learner):
     """Every pixel of an image, in a target or not, changes all targets of this image."""
     for rows, columns in ((3, 3), (2, 5)):
-        weight, images, targets = scene(2, rows, columns, 6, 2, 2)
-        inside = torch.zeros(2, rows * columns).scatter(1, targets.flatten(1), 1.0).reshape(2, 1, rows, columns)
+        weight, images, targets = scene(3, rows, columns, 6, 2, 3)
+        inside = torch.zeros(3, rows * columns).scatter(1, targets.flatten(1), 1.0).reshape(3, 1, rows, columns)
         inside = F.interpolate(inside, scale_factor=2)  # 1 at the pixels of target patches
         noise = torch.randn_like(images)
         first, outside_changed, inside_changed = learner(
@@ -483,9 +483,7 @@ def average_mistakes(teacher: dict, students: list[dict], m: float) -> dict[str,
         "The sign is wrong: the teacher moves away from the student.": lambda t, s: t - (1 - m) * (s - t),
         "Both have the factor momentum: the student's is 1 - momentum.": lambda t, s: m * (t + s),
         "The student is added before the teacher is scaled: scale first, then add.": lambda t, s: m * (t + (1 - m) * s),
-        "The average is taken twice in one call: once for state_dict, and once more?": lambda t, s: (
-            m * (m * t + (1 - m) * s) + (1 - m) * s
-        ),
+        "The average is taken twice in one call.": lambda t, s: m * (m * t + (1 - m) * s) + (1 - m) * s,
     }
     return {sentence: moved(teacher, students, change) for sentence, change in changes.items()}
 

@@ -353,10 +353,10 @@ def test_predictor_infers_a_block_from_the_context(learner):
             "The images of the batch see each other: the first axis must be the batch.": read_off(
                 weights, together[:, :, count:]
             ),
-            "The context is read off, not the queries: they are the tokens where you put them.": read_off(
+            "What is read off is context: take the Nt tokens that were the queries.": read_off(
                 weights, hidden[:, :, :length]
             ),
-            "The end of the context is read off, not the queries: they are where you put them.": read_off(
+            "What is read off is the end of the context: take the Nt tokens that were the queries.": read_off(
                 weights, hidden[:, :, count - length : count]
             ),
             "What is read off starts one token too early, in the context.": read_off(

@@ -1,5 +1,17 @@
 # %% [markdown]
 # # Lesson 3: what the student sees, and what it must predict
+#
+# ## What you will build and why
+#
+# I-JEPA makes its own exam. It looks at one part of a photograph, the **context**, and predicts what a network would
+# find in other parts, the **targets**. Nobody labels anything: the questions come from where the masks lie.
+#
+# So the masks decide what is learned. Hide single patches, and each can be guessed from the patch beside it: a
+# colour, a line that goes on. Hide large blocks, and the model has to know what kind of thing it sees. In the paper,
+# nothing else about the method changed the result as much.
+#
+# You will draw the size of a block, place it, and combine blocks into the masks of a batch. It takes no network, and
+# nothing from Lessons 1 and 2 except that patches are counted row by row. Plan **90 minutes**.
 
 # %%
 from typing import NamedTuple
@@ -8,6 +20,73 @@ import torch
 from torch import Generator, Tensor
 
 from checks import check
+
+# %%
+if __name__ == "__main__":
+    from data import load_images, to_display
+    from lessons import figures
+
+    images = load_images("photos")
+    photos = images.batch([12, 29])  # [2, 3, 224, 224]
+    place = torch.arange(196).reshape(14, 14)  # the index of each patch, at its place
+
+    corners = [[(0, 1), (2, 4), (6, 0), (6, 8)], [(0, 8), (3, 2), (5, 4), (7, 9)]]  # top, left of each block
+    targets = torch.stack(
+        [torch.stack([place[top : top + 7, left : left + 5].flatten() for top, left in row]) for row in corners]
+    )
+    context = [[i for i in place[:13, 1:].flatten().tolist() if i not in row] for row in targets.flatten(1)]
+    length = min(len(row) for row in context)
+    context = torch.stack([torch.tensor(row)[torch.randperm(len(row))[:length]] for row in context])
+    figures.masks(to_display(photos), context, targets, grid_size=14)
+
+# %% [markdown]
+# Masks made by hand, of the kind that your code will draw at random. Four target blocks in each photograph: all have
+# one size, and they may overlap each other. The green patches are all that the student gets. (White squares in the
+# green were dropped, to make both contexts equally long.)
+#
+# Look at the pagoda. What can you say about block 4 from the green patches? Nobody can tell its pixels. But you know
+# that the roof goes on, with columns below it. That is the kind of answer we want from a model.
+#
+# ## The contract
+#
+# B images, a grid of G x G patches, M target blocks. Nc patches of context and Nt patches in a target, given as
+# indices: row \* G + column.
+#
+# - `sample_block_size(grid_size, scale, aspect_ratio, generator)` -> (height, width), in patches
+# - `sample_block(grid_size, block_size, generator)` -> bool [G, G], True inside the block
+# - `sample_masks(batch_size, grid_size, generator, ...)` -> `Masks`: `.context` [B, Nc], `.targets` [B, M, Nt], long;
+#   `ValueError` if no context is left
+#
+# Every random number comes from `generator`: `torch.rand(..., generator=generator)`. So a training run can be repeated
+# exactly, masks included.
+
+# %% [markdown]
+# ## Exercise 3.1: sample_block_size
+#
+# **10 minutes, easy.** A block is described by two numbers that do not depend on the grid. `scale` is its area, as a
+# fraction of the grid's area. `aspect_ratio` is height / width. Draw both, then find the height and the width.
+#
+# Scale is an area and not a side: a block of scale .25 is half as high and half as wide as the grid.
+#
+# <details><summary>Hint 1</summary>
+#
+# On paper: height \* width = area and height / width = ratio. Multiply the two equations. What is height in terms of
+# area and ratio? And width?
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# height is the root of area \* ratio, width the root of area / ratio; the area is a fraction times G \* G. A uniform
+# number between low and high is low + u \* (high - low), with u uniform in 0..1. Draw one u for the scale and another
+# for the ratio.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `u, v = torch.rand(2, generator=generator).tolist()` gives two Python floats. `round(...)` of a float is an int.
+# `min(max(height, 1), grid_size)` keeps it in the grid; the same for the width.
+#
+# </details>
 
 
 # %% exercise="sample_block_size"
@@ -35,6 +114,31 @@ def sample_block_size(
 if __name__ == "__main__":
     check("sample_block_size")
 
+# %% [markdown]
+# ## Exercise 3.2: sample_block
+#
+# **10 minutes, easy.** Now place the block. Draw its top row and its left column, and mark the patches. All places
+# where the whole block fits must be equally likely. Count them before you write: in how many rows can the top of a
+# block of 6 lie, in a grid of 14?
+#
+# <details><summary>Hint 1</summary>
+#
+# Draw a small case: a block of height 3 in a grid of 4. Which tops are possible? Write the count as a formula of G and
+# height. Then test it on a block as high as the grid.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# The top is one of 0, 1, ..., G - height. `torch.randint(n, ())` draws from 0 to n - 1: it leaves out n.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# `top = int(torch.randint(grid_size - height + 1, (), generator=generator))`, and the same for `left`. Start from
+# `torch.zeros(grid_size, grid_size, dtype=torch.bool)` and set one slice, `[top : top + height, ...]`, to True.
+#
+# </details>
+
 
 # %% exercise="sample_block"
 def sample_block(grid_size: int, block_size: tuple[int, int], generator: Generator) -> Tensor:
@@ -57,6 +161,36 @@ def sample_block(grid_size: int, block_size: tuple[int, int], generator: Generat
 # %%
 if __name__ == "__main__":
     check("sample_block")
+
+# %% [markdown]
+# ## Experiment: the row that nobody sees
+#
+# Leave out the `+ 1` of exercise 3.2, and every block is still a whole block of the right size. Each single mask looks
+# fine. Draw 2,000 of them, and count how often each patch is covered.
+#
+# Left: the last row and the last column stay at 0. The model is never asked about them. Right: yours. (Every *place* of
+# the block is equally likely, but a patch in the middle lies in many places, a corner in one only.)
+#
+# The published I-JEPA code has this slip. Try blocks of 12 x 12: what happens to the corners? And of 14 x 14?
+
+# %%
+if __name__ == "__main__":
+    height, width = 6, 6
+    generator = torch.Generator().manual_seed(0)
+    slip, yours = torch.zeros(14, 14), torch.zeros(14, 14)
+    for _ in range(2000):
+        top = torch.randint(14 - height, (), generator=generator)
+        left = torch.randint(14 - width, (), generator=generator)
+        slip[top : top + height, left : left + width] += 1
+        yours += sample_block(14, (height, width), generator)
+    figures.mask_frequency({f"randint(14 - {height})": slip, "your sample_block": yours})
+
+# %% [markdown]
+# ## Given: many blocks at once
+#
+# `Masks` is what you will return. `block_indices` is your `sample_block` for a whole batch without a Python loop, and
+# with indices in place of True and False. Read how `rows * grid_size + columns` makes a block: [height, 1] and [width]
+# broadcast to [height, width].
 
 
 # %%
@@ -81,6 +215,46 @@ def block_indices(
     rows = top + torch.arange(height)[:, None]
     columns = left + torch.arange(width)
     return (rows * grid_size + columns).flatten(2)
+
+
+# %% [markdown]
+# ## Exercise 3.3: sample_masks
+#
+# **35 minutes, hard.** Put it together for a batch:
+#
+# 1. Draw **one** target size and one context size (ratio 1) for the batch.
+# 2. In each image, place `num_targets` targets and one context block, each at a place of its own.
+# 3. Take the image's targets out of its context. This is the step that makes the task honest: what the student sees,
+#    it need not predict.
+# 4. Too few patches left in an image? Draw its places again. If a hundred rounds don't help, raise `ValueError`.
+# 5. Contexts now have different lengths, and a tensor needs one. Cut all to the shortest, each to a **random** subset.
+#
+# Targets are never cut: they are whole blocks. A loop over the images is fine.
+#
+# <details><summary>Hint 1</summary>
+#
+# Indices are handy for targets, True and False for "this one, but not those". So keep a table
+# `visible = torch.zeros(batch_size, grid_size**2, dtype=torch.bool)`: True in the context block, then False in the
+# targets. Its sum along axis 1 is each context's length.
+#
+# </details>
+# <details><summary>Hint 2</summary>
+#
+# For one image, `block_indices(1, num_targets, grid_size, target_size, generator)[0]` is [M, Nt] and
+# `block_indices(1, 1, grid_size, context_size, generator).flatten()` holds the context block. With `row = visible[b]`:
+# `row[block] = True`, then `row[targets.flatten()] = False`. Put this into `for _ in range(100)`, clear the row first,
+# and leave the loop by `break` once `row.sum()` is more than min(10, G \* G // 8). The `else` of a `for` runs when no
+# `break` came: the place for `raise ValueError(...)`.
+#
+# </details>
+# <details><summary>Hint 3</summary>
+#
+# A random subset of k: `row.nonzero().flatten()` gives the indices, in order;
+# `indices[torch.randperm(len(indices), generator=generator)[:k]]` takes k at random. k is
+# `int(visible.sum(dim=1).min())`, known once all images are drawn. `torch.stack` joins the rows; the end is
+# `return Masks(context, targets)`.
+#
+# </details>
 
 
 # %% exercise="sample_masks"
@@ -133,3 +307,142 @@ def sample_masks(
 # %%
 if __name__ == "__main__":
     check("sample_masks")
+
+# %% [markdown]
+# ## Experiment: move the sliders
+#
+# Two knobs of your own code, on a photograph. Watch what is left in green, and what the four blocks ask for.
+#
+# - **scale** .02: targets are so small that their neighbours give them away.
+# - **scale** .17: the paper's. Each block hides a part of a thing, and enough is left to recognise the thing.
+# - **scale** .5: hardly any context. Nobody could answer. (Your code draws again until 11 patches are left.)
+# - **ratio**: is 3 tall or wide? At a fixed scale the area should stay the same.
+
+# %%
+if __name__ == "__main__":
+    from IPython.display import display
+    from ipywidgets import FloatSlider, interact
+
+    photo = photos[:1]
+
+    def redraw(scale: float, ratio: float) -> None:
+        generator = torch.Generator().manual_seed(0)
+        masks = sample_masks(1, 14, generator, target_scale=(scale, scale), target_aspect_ratio=(ratio, ratio))
+        display(figures.masks(to_display(photo), *masks, grid_size=14))
+
+    sliders = interact(
+        redraw,
+        scale=FloatSlider(value=0.17, min=0.02, max=0.5, step=0.01, continuous_update=False),
+        ratio=FloatSlider(value=1.0, min=0.3, max=3.0, step=0.1, continuous_update=False),
+    )
+
+# %% [markdown]
+# ## Experiment: cut, but where?
+#
+# Step 5 cuts contexts to the shortest of the batch. The quick way is `indices[:k]`. But indices come in order, so the
+# first k are the top of the image. Count what the student gets to see, over batches of 128.
+#
+# Left: contexts before the cut. (The middle is seen less, since targets cover it more often.) Right: a random cut
+# is the same picture, paler. Middle: the lower part is gone. The model learns that the world is in the upper half.
+#
+# In the published code, with both slips, row 0 is visible 76 % of the time and row 12 1.4 %; row 13 never. Try
+# `batch_size = 8`. Why is the harm smaller?
+
+# %%
+if __name__ == "__main__":
+    batch_size, batches = 128, 10
+    generator = torch.Generator().manual_seed(0)
+    seen = {title: torch.zeros(196) for title in ("before the cut", "the first k", "a random k")}
+    for _ in range(batches):
+        contexts = [sample_masks(1, 14, generator).context[0].sort().values for _ in range(batch_size)]
+        k = min(len(row) for row in contexts)
+        for row in contexts:
+            seen["before the cut"][row] += 1
+            seen["the first k"][row[:k]] += 1
+            seen["a random k"][row[torch.randperm(len(row))[:k]]] += 1
+    figures.mask_frequency({title: count.reshape(14, 14) for title, count in seen.items()})
+
+# %% [markdown]
+# ## Experiment: what the neighbours give away
+#
+# Hide as many patches as four blocks cover, once one by one and once as the blocks. Then fill the holes without any
+# knowledge: each hidden pixel becomes the mean of the pixels around it, again and again.
+#
+# For single patches, this blind rule gets colours and outlines right: a model that is asked for no more has little
+# reason to learn more. Inside a block, it has nothing to say. The paper trained with four kinds of masks and then
+# tested what had been learned (ImageNet, 1 % of the labels, accuracy in %):
+#
+# - 54.2 with four blocks and the rest as context, as here
+# - 20.2 with one block as the target
+# - 17.6 with random patches
+# - 15.5 with one quarter of the image as context and the other three as targets
+#
+# Try photograph 29, or another seed.
+
+# %%
+if __name__ == "__main__":
+    from torch.nn import functional as F
+
+    small = load_images("photos", image_size=112).batch([12])  # patches of 8 pixels: the filling is quicker
+    generator = torch.Generator().manual_seed(0)
+    blocks = torch.zeros(196, dtype=torch.bool)
+    blocks[sample_masks(1, 14, generator).targets.flatten()] = True
+    single = blocks[torch.randperm(196, generator=generator)]  # as many patches, at random places
+
+    pictures, titles = [to_display(small)[0]], ["photograph"]
+    for name, hidden in (("single patches", single), ("blocks", blocks)):
+        pixels = hidden.reshape(14, 14).repeat_interleave(8, 0).repeat_interleave(8, 1)
+        filled = small.masked_fill(pixels, 0)
+        pictures.append(to_display(filled)[0])
+        for _ in range(200):
+            around = F.avg_pool2d(F.pad(filled, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+            filled = torch.where(pixels, around, small)
+        error = (filled - small)[:, :, pixels].square().mean().item()
+        pictures.append(to_display(filled)[0])
+        titles += [name, f"filled: error {error:.2f}"]
+    figures.side_by_side(pictures, titles)
+
+# %% [markdown]
+# ## What people get wrong here
+#
+# - **Random single patches in place of blocks.** The loss falls fast: neighbours give the answers.
+# - **A random subset of a block as the target.** The patches that were left out give the rest away.
+# - **Targets left in the context.** The student sees what it must predict, and learns to copy.
+# - **One mask for the whole batch.** All images ask one question at a step; fewer questions, noisier steps.
+# - **Scale read as a side.** `.17 * 14` is 2 patches: targets of 2 x 2 in place of 6 x 6.
+# - **Height and width swapped.** Blocks are tall where they should be wide. With square blocks nobody notices.
+# - **One random number for scale and ratio.** Large blocks are always tall, small ones always wide. In the published
+#   code only 5 shapes ever come up.
+# - **Blocks that never touch a border**, and **the first k of the context**: you have seen both.
+#
+# None of these raises an error, and with all of them the loss falls. A falling loss proves nothing; a picture of what
+# was asked proves more.
+
+# %% [markdown] question="why_overlap" points=2
+# ## Question: which overlap matters?
+#
+# A target block may overlap another target block, but never the context. Suppose that a friend forgets to take the
+# targets out of the context. What happens to the loss, and what does the model learn? Why is it harmless that targets
+# overlap each other? How would you find the mistake without training? Four or five sentences.
+#
+# ### BEGIN SOLUTION
+# The loss falls faster and lower, since most target patches are in the student's input. The model can answer by
+# copying: find the token at this place and pass it on. Nothing has to be inferred from the rest of the image, so the
+# features need not say what the image shows. Two overlapping targets ask about some patches twice; the answer to one
+# block is never an input for the other, so nothing leaks (it only weights these patches more). To find it: draw masks
+# and test that no index of an image's context is among its targets, or draw the picture.
+#
+# Rubric: 1 point for the leak and its effect (lower loss, copying in place of inferring; half a point for the loss
+# alone). Half a point for the targets: no target is an input. Half a point for a test on the masks themselves, such as
+# an empty intersection in each image.
+# ### END SOLUTION
+
+# %% [markdown]
+# ## Read
+#
+# [Assran et al. 2023](https://arxiv.org/abs/2301.08243), section 9, "Ablations", the paragraph "Masking strategy", and
+# Figure 4, which shows such masks.
+#
+# ## Next
+#
+# The student knows what to look at and where the questions are. Lesson 4 builds who knows the answers: the teacher.

@@ -436,7 +436,7 @@ if __name__ == "__main__":
         whole = distance(model(photo), model(changed)).reshape(14, 14)
         kept = distance(model(photo, keep), model(changed, keep))
         too_late = distance(gather_tokens(model(photo), keep), gather_tokens(model(changed), keep))
-    print(f"Largest move with keep: {kept.max():.0e}, kept too late: {too_late.max():.1f}")
+    print(f"Largest move with keep: {kept.max():.0e}, kept too late: {too_late.max():.2f}")
     maps = [whole.clamp(max=3), on_grid(kept, keep), on_grid(too_late, keep)]
     titles = ["behind the mask", "all patches", "keep", "kept too late"]
     figures.side_by_side([to_display(changed)[0], *maps], titles, label="distance (at most 3 shown)")

@@ -437,7 +437,7 @@ def sample_block(grid_size, block_size, generator):
 # - return Masks(keys.topk(int(counts.min()), dim=1).indices, targets)
 # + return keys.topk(int(counts.min()), dim=1).indices, targets
 
-# %% wrong sample_masks: targets first | one an image and block
+# %% wrong sample_masks: targets first | takes the context first
 # - return Masks(keys.topk(int(counts.min()), dim=1).indices, targets)
 # + return Masks(targets, keys.topk(int(counts.min()), dim=1).indices)
 
@@ -530,7 +530,7 @@ def sample_masks(
 # - target_size = sample_block_size(grid_size, target_scale, target_aspect_ratio, generator)
 # + target_size = sample_block_size(grid_size, target_scale, (0.75, 1.5), generator)
 
-# %% wrong sample_masks: always four targets | one an image and block
+# %% wrong sample_masks: always four targets | is this argument used?
 # - fewest = min(10, grid_size**2 // 8) + 1
 # + fewest = min(10, grid_size**2 // 8) + 1
 # +     num_targets = 4
@@ -724,12 +724,12 @@ def sample_masks(
 # +             generator.manual_seed(random.getrandbits(32))
 # +             targets[short] = block_indices(len(short), num_targets, grid_size, target_size, generator)
 
-# %% wrong sample_masks: seeded anew in each call | The size is fixed
+# %% wrong sample_masks: seeded anew in each call | Each call gives the same places
 # - fewest = min(10, grid_size**2 // 8) + 1
 # + fewest = min(10, grid_size**2 // 8) + 1
 # +     generator.manual_seed(0)
 
-# %% wrong sample_masks: no return | Masks(context
+# %% wrong sample_masks: no return | Is the `return` missing
 def sample_masks(
     batch_size,
     grid_size,

@@ -217,11 +217,11 @@
 # - return predictions.unflatten(0, (-1, num_blocks))
 # + return nn.functional.layer_norm(predictions, predictions.shape[-1:]).unflatten(0, (-1, num_blocks))
 
-# %% wrong Predictor: the first tokens are read off | the context is read off, not the queries
+# %% wrong Predictor: the first tokens are read off | take the Nt tokens that were the queries
 # - tokens[:, -length:]
 # + tokens[:, :length]
 
-# %% wrong Predictor: the end of the context is read off | of the context is read off, not the queries
+# %% wrong Predictor: the end of the context is read off | take the Nt tokens that were the queries
 # - torch.cat([seen, queries], dim=1)
 # + torch.cat([queries, seen], dim=1)
 

@@ -123,7 +123,7 @@
 # - end + (peak - end) * (1 + math.cos(math.pi * progress)) / 2
 # + end + (peak - end) * (1 + torch.cos(torch.tensor(math.pi * progress))) / 2
 
-# %% wrong learning_rate_at: nothing is returned | None
+# %% wrong learning_rate_at: nothing is returned | is a `return` missing
 # - return end + (peak - end) * (1
 # + rate = end + (peak - end) * (1
 
@@ -199,7 +199,7 @@ def learning_rate_at(step, total_steps, warmup_steps, peak=1e-3, start=2e-4, end
 # - end + (start - end) * (1
 # + end - end * (1
 
-# %% wrong weight_decay_at: starts anew at the end | the last step starts anew
+# %% wrong weight_decay_at: starts anew at the end | the last value is start again
 # - math.pi * step
 # + math.pi * (step % total_steps)
 
@@ -231,7 +231,7 @@ def weight_decay_at(step, total_steps, start=0.04, end=0.4):
     rise = np.sin(np.pi / 2 * step / total_steps) ** 2
     return (1 - rise) * start + rise * end
 
-# %% wrong parameter_groups: all parameters | the teacher and frozen parameters are included
+# %% wrong parameter_groups: all parameters | teacher and frozen parameters are included
 # - trained = [p for module in (model.student, model.predictor) for p in module.parameters() if p.requires_grad]
 # + trained = list(model.parameters())
 
@@ -275,7 +275,7 @@ def weight_decay_at(step, total_steps, start=0.04, end=0.4):
 # - if p.ndim <= 1]
 # + if p.ndim == 1]
 
-# %% wrong parameter_groups: two axes exactly | those of three and four
+# %% wrong parameter_groups: two axes exactly | parameters of three and four axes
 # - if p.ndim > 1]
 # + if p.ndim == 2]
 
@@ -393,7 +393,7 @@ def parameter_groups(model, weight_decay=0.04):
 # - model.student(images, keep=masks.context)
 # + torch.stack([t[k] for t, k in zip(model.student(images), masks.context, strict=True)])
 
-# %% wrong train_step: all tokens of the student | size of tensor
+# %% wrong train_step: all tokens of the student | must be the tokens of context
 # - model.student(images, keep=masks.context)
 # + model.student(images)
 
@@ -432,10 +432,14 @@ def parameter_groups(model, weight_decay=0.04):
 # - model.student(images, keep=masks.context)
 # + model.teacher(images, keep=masks.context)
 
-# %% wrong train_step: context and targets swapped | masks
+# %% wrong train_step: context and targets swapped | the student keeps masks.context
 # - context_tokens = model.student
 # + masks = Masks(masks.targets, masks.context)
 # +     context_tokens = model.student
+
+# %% wrong train_step: swapped for the predictor alone | must be [B, M, Nt]
+# - context_tokens, masks.context, masks.targets)
+# + context_tokens, masks.targets, masks.context)
 
 # %% wrong train_step: the teacher in training mode | the teacher is in training mode
 # - targets = teacher_targets
