@@ -175,10 +175,9 @@ def plain(value: Any) -> Any:
 def call_text(function: Callable, inputs: tuple) -> str:
     """The call in words: the function's docstring, filled with the inputs, or its name and parameters."""
     names = list(inspect.signature(function).parameters)[1:]
-    texts = {name: describe(value) for name, value in zip(names, inputs, strict=True)}
-    if function.__doc__:
-        return function.__doc__.format(**texts)
-    return f"{function.__name__}({', '.join(f'{name} {text}' for name, text in texts.items())})"
+    template = function.__doc__ or f"{function.__name__}({', '.join(f'{name} {{{name}}}' for name in names)})"
+    given = zip(names, inputs, strict=True)
+    return template.format(**{name: describe(value) for name, value in given if f"{{{name}}}" in template})
 
 
 @contextlib.contextmanager

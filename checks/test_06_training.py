@@ -654,7 +654,9 @@ def test_train_step_compares_the_context_with_the_teachers_view(learner):
         )
         if type(loss) is float:  # another check's business
             loss = torch.tensor(loss)
-        expect_close(loss, F.mse_loss(seen, targets), called=learner.called, mistakes=mistakes, likely=likely)
+        # one number: a narrow tolerance, or one mistake would now and then pass for another
+        close = {"rtol": 1e-5, "atol": 1e-6}
+        expect_close(loss, F.mse_loss(seen, targets), called=learner.called, mistakes=mistakes, likely=likely, **close)
 
 
 @exercise("train_step")

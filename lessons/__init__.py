@@ -176,6 +176,7 @@ def borrow(name: str, mine: bool = True) -> None:
     mine=False all of them do.
     """
     folder_name(name)
+    _say_todo_in_notebook()
     earlier = LESSONS[: LESSONS.index(name)]
     for lesson in earlier:
         forget(lesson)
@@ -195,6 +196,25 @@ def borrow(name: str, mine: bool = True) -> None:
         said.append(f"all of {lesson}{problem}")
     if said:
         print(f"Borrowed from the reference: {'; '.join(said)}.")
+
+
+def unwritten(error: NotImplementedError) -> str:
+    """The name of the function or class whose stub raised the error."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    owner = frame.f_locals.get("self")
+    return frame.f_code.co_name if owner is None else type(owner).__name__
+
+
+def _say_todo_in_notebook() -> None:
+    """In a notebook, a demo that needs an exercise which isn't written yet says so in a line, not in a traceback."""
+    shell = getattr(builtins, "get_ipython", lambda: None)()
+    if shell is None:
+        return
+
+    def say_todo(shell, kind, error, trace, tb_offset=None) -> None:
+        print(f"todo: this cell needs {unwritten(error)}. Fill in the exercise, then run the cell again.")
+
+    shell.set_custom_exc((NotImplementedError,), say_todo)
 
 
 def _load(

@@ -146,6 +146,9 @@ def sample_block(grid_size: int, block_size: tuple[int, int], generator: Generat
 
     -> bool [G, G], True inside the block. Every place where the whole block fits is equally likely,
     those at the borders included. Random numbers come only from generator.
+
+    Example: sample_block(14, (6, 5), generator) has 30 True values; the block's top row is one of
+    0 .. 8, its left column one of 0 .. 9.
     """
     ### BEGIN SOLUTION
     height, width = block_size
@@ -276,6 +279,9 @@ def sample_masks(
 
     -> Masks(context [B, Nc], targets [B, M, Nt]). Raises ValueError if the sizes asked for leave no
     context.
+
+    Example: sample_masks(32, 14, generator) gives, for a target size of 6 x 5, targets [32, 4, 30]
+    and a context of about [32, 60].
     """
     ### BEGIN SOLUTION
     fewest = min(10, grid_size**2 // 8) + 1

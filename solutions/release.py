@@ -41,7 +41,7 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 KIT_FILES = ("README.md", "LICENSE", "requirements.txt", "pyproject.toml")
-REPOSITORY = "ADDRESS"  # of the course's repository, for those who upload a notebook alone
+REPOSITORY = "ADDRESS"  # put your repository's address here: those who upload a notebook alone are told to clone it
 SET_UP = """# Set-up: run this cell first.
 try:
     from lessons import borrow

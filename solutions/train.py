@@ -32,6 +32,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from data import ImageError, load_images
+from lessons import LessonError, unwritten
 from solutions.diagnostics import effective_rank, feature_std, loss_baselines
 from solutions.report import draw_pictures, write_report
 
@@ -423,11 +424,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line -> the exit code."""
     try:
         return train(*parse(arguments))
-    except (TrainingError, ImageError) as error:
+    except (TrainingError, ImageError, LessonError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
     except NotImplementedError as error:
-        print(f"train: a piece of --pieces lessons is not written yet: {error}", file=sys.stderr)
+        print(f"train: {unwritten(error)} is not written yet: finish the lessons, then train them", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("train: stopped before the first step, nothing to save", file=sys.stderr)

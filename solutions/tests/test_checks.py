@@ -8,15 +8,22 @@ from pathlib import Path
 import pytest
 
 from checks.exercise import catalogue, check_files, checks_of
-from checks.learner import Verdict, fresh_seed, run_checks
+from checks.learner import Verdict, run_checks
 from solutions.misconceptions import Answer, answers, exercises, load, stub
 
 # The count of checks a lesson: a check that vanishes is noticed
-COUNT = {"patch_embedding": 14}
+COUNT = {
+    "patch_embedding": 14,
+    "vision_transformer": 22,
+    "masking": 18,
+    "teacher": 18,
+    "predictor": 11,
+    "training": 13,
+}
 
 ROOT = Path(__file__).parents[2]
 LESSONS = list(check_files())
-SEED = fresh_seed()
+SEED = 1  # fixed: whether a phrase is said must not depend on the day
 
 
 def verdicts(lesson: str, exercise: str, module: object) -> dict[str, Verdict]:
