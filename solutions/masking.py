@@ -57,8 +57,8 @@ if __name__ == "__main__":
 # - `sample_masks(batch_size, grid_size, generator, ...)` -> `Masks`: `.context` [B, Nc], `.targets` [B, M, Nt], long;
 #   `ValueError` if no context is left
 #
-# Every random number comes from `generator`: `torch.rand(..., generator=generator)`. So a training run can be repeated
-# exactly, masks included.
+# Every random number comes from `generator`, as in `torch.rand(2, generator=generator)`: so a training run can be
+# repeated exactly.
 
 # %% [markdown]
 # ## Exercise 3.1: sample_block_size
@@ -171,10 +171,11 @@ if __name__ == "__main__":
 # Leave out the `+ 1` of exercise 3.2, and every block is still a whole block of the right size. Each single mask looks
 # fine. Draw 2,000 of them, and count how often each patch is covered.
 #
-# Left: the last row and the last column stay at 0. The model is never asked about them. Right: yours. (Every *place* of
-# the block is equally likely, but a patch in the middle lies in many places, a corner in one only.)
+# Left: the last row and the last column stay at 0. Right: yours. (Every *place* of the block is equally likely, but a
+# patch in the middle lies in many places, a corner in one only.)
 #
-# The published I-JEPA code has this slip. Try blocks of 12 x 12: what happens to the corners? And of 14 x 14?
+# The published I-JEPA code has this slip. Try blocks of 12 x 12: which patches does each version always cover? (At
+# 14 x 14 the left one raises an error: it has no place to choose from.)
 
 # %%
 if __name__ == "__main__":
@@ -227,8 +228,7 @@ def block_indices(
 #
 # 1. Draw **one** target size and one context size (ratio 1) for the batch.
 # 2. In each image, place `num_targets` targets and one context block, each at a place of its own.
-# 3. Take the image's targets out of its context. This is the step that makes the task honest: what the student sees,
-#    it need not predict.
+# 3. Take the image's targets out of its context: the student must not see what it has to predict.
 # 4. Too few patches left in an image? Draw its places again. If a hundred rounds don't help, raise `ValueError`.
 # 5. Contexts now have different lengths, and a tensor needs one. Cut all to the shortest, each to a **random** subset.
 #
@@ -317,7 +317,7 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Experiment: move the sliders
 #
-# Two knobs of your own code, on a photograph. Watch what is left in green, and what the four blocks ask for.
+# Two knobs of your own code. Watch what is left in green, and what the four blocks ask for.
 #
 # - **scale** .02: targets are so small that their neighbours give them away.
 # - **scale** .17: the paper's. Each block hides a part of a thing, and enough is left to recognise the thing.
@@ -421,8 +421,7 @@ if __name__ == "__main__":
 #   code only 5 shapes ever come up.
 # - **Blocks that never touch a border**, and **the first k of the context**: you have seen both.
 #
-# None of these raises an error, and with all of them the loss falls. A falling loss proves nothing; a picture of what
-# was asked proves more.
+# None of these raises an error, and with each of them the loss can fall. Draw your masks before you train.
 
 # %% [markdown] question="why_overlap" points=2
 # ## Question: which overlap matters?
@@ -446,8 +445,7 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Read
 #
-# [Assran et al. 2023](https://arxiv.org/abs/2301.08243), section 9, "Ablations", the paragraph "Masking strategy", and
-# Figure 4, which shows such masks.
+# [Assran et al. 2023](https://arxiv.org/abs/2301.08243), section 9, "Ablations", the paragraph "Masking strategy".
 #
 # ## Next
 #

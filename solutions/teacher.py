@@ -393,10 +393,9 @@ if __name__ == "__main__":
 # Momentum 1: the teacher keeps its random start. Its tokens still depend on the image, so the student learns
 # something, but it can never learn more than random features contain: the targets do not get better. Momentum 0: the
 # teacher is the student of the step before. The targets jump with every batch and follow the student at once, so
-# student and teacher can drift together towards an answer that is the same for all images (collapse). In a related
-# method, BYOL, a linear probe got 18.8 % with momentum 1, 0.3 % with momentum 0, and 72.5 % with .99 (Grill et al.
-# 2020, table 5a). The loss does not settle it: it measures how well the targets are predicted, not what they are
-# worth. Collapsed targets are the easiest of all, and the loss goes to 0 with the features worth nothing.
+# student and teacher can drift together towards an answer that is the same for all images (collapse). The loss does
+# not settle it: it measures how well the targets are predicted, not what they are worth. Collapsed targets are the
+# easiest of all, and the loss goes to 0 with the features worth nothing.
 #
 # Rubric: half a point for momentum 1 (a fixed random teacher, which limits what is learned). Half a point for momentum
 # 0 (no memory; unstable targets or collapse). 1 point for the loss: it depends on targets that differ between the two
