@@ -272,6 +272,12 @@ def measure(networks: dict[str, nn.Module], images: Tensor, masks) -> dict[str, 
     }
 
 
+def varied(kinds: Tensor, count: int = 4) -> list[int]:
+    """The first few images of different kinds [n]: what the pictures show (labels choose nothing else)."""
+    first = {kind: place for place, kind in reversed(list(enumerate(kinds.tolist())))}
+    return sorted(first.values())[:count]
+
+
 @contextlib.contextmanager
 def stop_signals():
     """Collect Ctrl-C and SIGTERM in a list, so that a step is finished and saved first; a second
@@ -315,7 +321,8 @@ def train(config: Config, out: Path, checkpoint: dict | None) -> int:
         held_out = images
     if len(held_out) < 2:
         raise TrainingError(f"{config.data} holds one image: training needs at least 2")
-    probe_images = held_out.batch(held_out.indices_at(0, min(PROBE_IMAGES, len(held_out)))).to(device)
+    probe = held_out.indices_at(0, min(PROBE_IMAGES, len(held_out)))
+    probe_images = held_out.batch(probe).to(device)
     pieces = load_pieces(config.pieces)
     grid_size = config.image_size // config.patch_size
 
@@ -408,10 +415,11 @@ def train(config: Config, out: Path, checkpoint: dict | None) -> int:
         return 128 + (received or [signal.SIGTERM])[0]
     if rank == 0:
         untrained = build_model(pieces, config).teacher.to(device)
-        shown = probe_images[:6]
+        show = varied(probe if held_out.labels is None else held_out.labels[probe])
+        shown = probe_images[show]
         with torch.no_grad():
             before, after = untrained(shown), networks["teacher"](shown)
-        context, targets = (indices[: len(shown)] for indices in probe_masks)
+        context, targets = (indices[show] for indices in probe_masks)
         for name, picture in draw_pictures(shown, context, targets, grid_size, before, after, rows).items():
             write_atomic(out / name, picture)
         report = write_report(dataclasses.asdict(config), rows)

@@ -158,7 +158,7 @@ def sample_block_size(grid_size, scale, aspect_ratio, generator):
 # - scale[0] +
 # + 0 +
 
-# %% wrong sample_block_size: normal in place of uniform | draw low + (high - low) * torch.rand
+# %% wrong sample_block_size: normal in place of uniform | low + (high - low) *
 # - u, v = torch.rand(2, generator=generator).tolist()
 # + u, v = (0.5 + 0.15 * torch.randn(2, generator=generator)).clamp(0, 1).tolist()
 

@@ -1,0 +1,148 @@
+"""Mutation testing of the checks: `python -m solutions.mutation` changes the reference, one operator or number at a time.
+
+Cosmic Ray writes the mutants, of the exercises' solutions only. A check of the exercise must refuse each; one that
+they all accept shows a check that is missing, unless it is as right as the reference: EQUIVALENT says why.
+Needs `pip install -e ".[mutation]"`, and a POSIX system for the time limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.operators.operator import Operator
+from cosmic_ray.plugins import get_operator, operator_names
+from parso.python.tree import Keyword
+from parso.tree import NodeOrLeaf
+
+from checks.exercise import checks_of
+from checks.learner import run_checks
+from lessons import LESSONS
+from solutions.misconceptions import SOLUTION, exercises, load
+
+GOAL = 0.95  # of the mutants that are not equivalent
+SEED = 1  # fixed, so that a run can be repeated
+TIME_LIMIT = 10  # seconds for all checks of an exercise: a mutant's loop may have no end
+MEMORY_LIMIT = 8 * 2**30  # bytes of address space: 4 * dim may have become 4 ** dim
+
+# Mutants that compute the same as the reference: {exercise: {the changed line: why it can't be told apart}}
+EQUIVALENT: dict[str, dict[str, str]] = {}
+
+
+class Drop(Operator):
+    """`pass` for a statement, `None` for an argument: Cosmic Ray's own operators find nothing in `layer(tokens)`."""
+
+    def mutation_positions(self, node: NodeOrLeaf) -> Iterator[tuple]:
+        if self.substitute(node):
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node: NodeOrLeaf, index: int) -> NodeOrLeaf:
+        return Keyword(self.substitute(node), node.start_pos, node.get_first_leaf().prefix)
+
+    @classmethod
+    def examples(cls) -> tuple:
+        return ()
+
+    @staticmethod
+    def substitute(node: NodeOrLeaf) -> str | None:
+        parent = node.parent
+        if parent is None or node.type in ("operator", "newline", "argument", "fstring", "string"):
+            return None  # the text of a message is free
+        if parent.type == "simple_stmt":
+            return "pass"
+        is_value = parent.type == "argument" and parent.children[1] == "=" and node is parent.children[2]
+        is_only = parent.type == "trailer" and parent.children[0] == "("
+        return "None" if is_value or is_only or parent.type == "arglist" else None
+
+
+class Overrun(BaseException):
+    """A mutant ran past TIME_LIMIT."""
+
+
+def mutants(cell: str) -> Iterator[str]:
+    """The code of an exercise's cell with one change in its solution: all changes that the operators know."""
+    tree = get_ast(cell)
+    spans = [match.span() for match in SOLUTION.finditer(cell)]
+    starts = [0]
+    for line in cell.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    for operator in [*map(get_operator, operator_names()), Drop]:
+        if operator.arguments():  # needs a variable's name: Cosmic Ray leaves these out too unless told
+            continue
+        positions = [start for node in ast_nodes(tree) for start, _ in operator().mutation_positions(node)]
+        for occurrence, (line, column) in enumerate(positions):
+            if any(begin < starts[line - 1] + column < end for begin, end in spans):
+                mutant = mutate_code(cell, operator(), occurrence)
+                with contextlib.suppress(SyntaxError):  # such as `2 ** not 1`
+                    compile(mutant, "mutant", "exec")
+                    yield mutant
+
+
+def is_killed(lesson: str, exercise: str, mutant: str) -> bool:
+    """Whether a check of the exercise refuses the mutant. One that breaks doesn't: it can't say what is wrong."""
+    module = load(lesson, exercise, mutant)
+    signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT)
+    try:
+        verdicts = (run_checks([check], module, SEED)[0] for check in checks_of(lesson) if check.exercise == exercise)
+        return any(verdict.status in ("failed", "todo") for verdict in verdicts)
+    except Overrun:
+        return True
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def changed(cell: str, mutant: str) -> tuple[str, str]:
+    """The line that a mutant changes: as it was, as it is."""
+    lines = [line for line in difflib.ndiff(cell.splitlines(), mutant.splitlines()) if line[0] in "-+"]
+    old, new = (next(line[2:].strip() for line in lines if line[0] == sign) for sign in "-+")
+    return old, new
+
+
+def report(lesson: str, exercise: str) -> tuple[int, int]:
+    """Print an exercise's line and its survivors -> (mutants that are not equivalent, those killed)."""
+    cell = exercises(lesson)[exercise]
+    found = {changed(cell, mutant): mutant for mutant in mutants(cell)}
+    alive = [change for change, mutant in found.items() if not is_killed(lesson, exercise, mutant)]
+    reasons = EQUIVALENT.get(exercise, {})
+    survivors = [(old, new) for old, new in alive if new not in reasons]
+    equivalent = len(alive) - len(survivors)
+    print(f"{exercise}: {len(found)} mutants, {len(found) - len(alive)} killed, {equivalent} equivalent, ", end="")
+    print(f"{len(survivors)} survived", flush=True)
+    for old, new in survivors:
+        print(f"    - {old}\n    + {new}")
+    for line in reasons.keys() - {new for _, new in alive}:
+        print(f"    no survivor any more: drop it from EQUIVALENT: {line}")
+    return len(found) - equivalent, len(found) - len(alive)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m solutions.mutation", description=__doc__.splitlines()[0])
+    parser.add_argument("lessons", nargs="*", metavar="LESSON", help=f"of {', '.join(LESSONS)}; all, if none is named")
+    options = parser.parse_args()
+    if unknown := set(options.lessons) - set(LESSONS):
+        parser.error(f"there is no lesson {', '.join(sorted(unknown))}: choose from {', '.join(LESSONS)}")
+
+    def overrun(number: int, frame: object) -> None:
+        raise Overrun
+
+    signal.signal(signal.SIGALRM, overrun)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, resource.RLIM_INFINITY))
+    total = killed = 0
+    for lesson in options.lessons or LESSONS:
+        counts = [report(lesson, exercise) for exercise in exercises(lesson)]
+        real, dead = (sum(column) for column in zip(*counts, strict=True))
+        print(f"{lesson}: {dead} of {real} killed ({dead / real:.1%})\n")
+        total, killed = total + real, killed + dead
+    print(f"all: {killed} of {total} killed ({killed / total:.1%}), the goal is {GOAL:.0%}")
+    return 0 if killed >= GOAL * total else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
