@@ -166,7 +166,8 @@ def tensor_difference(got: Any, expected: Tensor, rtol: float, atol: float) -> t
             guess = "0 / 0, inf - inf and the root of a negative number give NaN; a division by 0 gives infinity."
             count = f"{int(strange.sum())} of {got.numel()} values are not finite"
             return at(expected, place), f"{name} there; {count}", guess
-    gap = (got.to(torch.complex128 if got.is_complex() else torch.float64) - expected).abs()
+    wide = torch.complex128 if got.is_complex() else torch.float64
+    gap = (got.to(wide) - expected.to(wide)).abs()
     gap = torch.where(wrong, gap.nan_to_num(), -1.0)
     place = (gap == gap.max()).nonzero()[0].tolist()
     text = f"{number(got[tuple(place)])} there, where the difference is largest; "

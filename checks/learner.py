@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import lessons
 from checks.expect import Failure, describe, field
 
 OUTPUT_LIMIT = 2000  # characters of the learner's own output that a report shows
@@ -41,11 +42,14 @@ HINTS = {
     r"missing \d+ required positional": "Compare the parameters with the ones in the docstring, name by name.",
     r"unexpected keyword argument": "Compare the parameters with the ones in the docstring, name by name.",
     r"positional arguments? but": "Compare the parameters with the ones in the docstring, name by name.",
+    r"'NoneType' object": "Something is None here: is a `return` missing?",
     r"has no attribute": "Compare this name with the ones that the docstring asks for.",
     r"is not defined$": "This name must be defined or imported in a cell of the notebook.",
     r"cannot unpack non-iterable": "A single number came where several are unpacked.",
     r"maximum recursion depth": "A function calls itself without end.",
-    r"expected .* dtype|same dtype|found dtype": "Two tensors that meet here have different dtypes.",
+    r"can't be cast": "An integer tensor can't hold an average: copy the buffers that are not of floats.",
+    r"more than one parameter group": "A parameter stands in two groups: the two conditions must exclude each other.",
+    r"expected .* dtype|same dtype|found dtype|mixed dtype": "Two tensors that meet here have different dtypes.",
     r"out of bounds|out of range": "An index is as large as the axis or larger: indices run from 0 to size - 1.",
 }
 
@@ -125,6 +129,8 @@ def account(error: BaseException, lesson: Any, output: Bounded) -> Outcome:
         message = str(error)
     except BaseException:
         message = "(its message can't be printed)"
+    if isinstance(error, NameError) and error.name and (why := lessons.reason(lesson, error.name)) not in message:
+        message = f"{message}: {why}"
     # torch raises NotImplementedError as well: only one from the learner's own line is a stub
     todo = type(error) is NotImplementedError and is_own(frames[-1][0], lesson)
     if todo:

@@ -233,7 +233,7 @@ def other_curves(begin: float, end: float, steps: list[int], since: int, total: 
             lambda x: half_cosine(begin, end, x - 1 / span)
         ),
         "The curve arrives one step too early: progress is 1 at step == total_steps.": curve(
-            lambda x: half_cosine(begin, end, x * span / (span - 1))
+            lambda x: half_cosine(begin, end, x * span / max(span - 1, 1))
         ),
         "The curve arrives one step too late: progress is 1 at step == total_steps.": curve(
             lambda x: half_cosine(begin, end, x * span / (span + 1))

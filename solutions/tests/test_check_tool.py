@@ -72,6 +72,21 @@ def test_a_pattern_in_the_values_is_named(change, words):
     assert words in said(change(expected), expected)
 
 
+def test_large_boolean_tensors_compare():
+    with pytest.raises(Failure, match="1 of 196 values differ"):
+        expect_equal(torch.zeros(14, 14).bool(), torch.arange(196).view(14, 14) == 5, called="f()")
+
+
+def test_a_name_that_is_missing_is_explained(tmp_path, request):
+    request.addfinalizer(lessons.use)
+    lessons.use(tmp_path)
+    path = tmp_path / "01_patch_embedding" / "01_patch_embedding.py"
+    path.parent.mkdir()
+    path.write_text("# %%\nWIDTH = 1 / 0\n\n# %%\ndef answer():\n    return WIDTH\n")
+    with pytest.raises(Failure, match=r"(?s)WIDTH.*division by zero"):
+        Learner(lessons.load_lesson("patch_embedding"), 0)(answer_of)
+
+
 def test_the_place_of_the_largest_difference_is_shown():
     expected = torch.ones(3, 5)
     got = expected.clone()
