@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def watch(folder: Path) -> int | None:
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # the first optimizer takes a second to import: once, here
     catalogue()  # imports the check files
     gc.freeze()  # or each child's collector would copy the whole heap, page by page
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
     status = 0
     try:
         while True:

@@ -375,7 +375,7 @@ def test_watch_runs_again_when_a_lesson_is_saved(folder):
         assert "run down the columns" in first
         assert "run down the columns" not in second
         os.killpg(worker.pid, signal.SIGINT)
-        assert worker.wait() == 1
+        assert worker.wait(timeout=60) == 1
     finally:
         worker.kill()
         worker.stdout.close()

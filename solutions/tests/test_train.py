@@ -90,11 +90,11 @@ def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
         wait_for(lambda: (out / "checkpoint.pt").exists(), process)
         time.sleep(moments.uniform(0, 0.3))
         process.kill()
-        process.communicate()
+        process.communicate(timeout=300)
         process = subprocess.Popen(
             [*TRAIN, "--resume", out], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-    output, _ = process.communicate()
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert_identical(checkpoint(out), checkpoint(finished))
     assert (out / "metrics.csv").read_bytes() == (finished / "metrics.csv").read_bytes()
@@ -106,7 +106,7 @@ def test_a_signal_saves_and_says_how_to_resume(finished, tmp_path, signum):
     process = start("--steps", 30, "--save-every", 3, "--out", out)
     wait_for(lambda: (out / "checkpoint.pt").exists() and checkpoint(out)["step"] > 0, process)
     process.send_signal(signum)
-    output, _ = process.communicate()
+    output, _ = process.communicate(timeout=300)
     step = checkpoint(out)["step"]
     if process.returncode == 0:  # the run was over before the signal came
         assert step == 30
@@ -220,7 +220,7 @@ def test_two_processes_average_to_the_gradient_of_one(tmp_path):
     ]
     process = start("--steps", 1, "--out", tmp_path / "two", launcher=launcher)
     assert main([*TINY, "--steps", "1", "--out", str(tmp_path / "one")]) == 0
-    output, _ = process.communicate()
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     one, two = checkpoint(tmp_path / "one"), checkpoint(tmp_path / "two")
     # after one step AdamW's first moment is a tenth of the gradient
