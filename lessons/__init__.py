@@ -208,13 +208,19 @@ def unwritten(error: NotImplementedError) -> str:
 def _say_todo_in_notebook() -> None:
     """In a notebook, a demo that needs an exercise which isn't written yet says so in a line, not in a traceback."""
     shell = getattr(builtins, "get_ipython", lambda: None)()
-    if shell is None:
+    if shell is None or hasattr(shell.showtraceback, "says_todo"):
         return
+    show = shell.showtraceback
 
-    def say_todo(shell, kind, error, trace, tb_offset=None) -> None:
-        print(f"todo: this cell needs {unwritten(error)}. Fill in the exercise, then run the cell again.")
+    def showtraceback(*args, **kwargs) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, NotImplementedError) and error.__traceback__:
+            print(f"todo: this cell needs {unwritten(error)}. Fill in the exercise, then run the cell again.")
+        else:
+            show(*args, **kwargs)
 
-    shell.set_custom_exc((NotImplementedError,), say_todo)
+    showtraceback.says_todo = True
+    shell.showtraceback = showtraceback  # and not set_custom_exc, which a slider's callback goes past
 
 
 def _load(

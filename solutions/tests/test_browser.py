@@ -108,12 +108,14 @@ def test_a_released_lesson_shows_its_picture_and_says_what_is_to_do(page, server
     cells = open_and_run(page, server, f"{LESSON}/{LESSON}.ipynb")
     assert not [o for o in outputs(cells) if o["output_type"] == "error"]
     assert "todo" in text_after(cells, 'check("sample_block")')
+    assert page.get_by_text("this cell needs sample_masks").count() >= 2  # one of them below the sliders
+    assert page.get_by_text("Traceback").count() == 0
     assert page.locator(".jp-OutputArea-output img").count() >= 1
 
 
 def test_a_solved_lesson_runs_and_its_slider_moves_a_mask(page, server):
     cells = open_and_run(page, server, f"solved/{LESSON}/{LESSON}.ipynb")
-    assert not [o for o in outputs(cells) if o["output_type"] in ("error",) or o.get("name") == "stderr"]
+    assert not [o for o in outputs(cells) if o["output_type"] == "error" or o.get("name") == "stderr"]
     for name in ("sample_block_size", "sample_block", "sample_masks"):
         assert "pass" in text_after(cells, f'check("{name}")')
     assert page.locator(".jp-OutputArea-output img").count() >= 3
