@@ -77,6 +77,11 @@ def test_large_boolean_tensors_compare():
         expect_equal(torch.zeros(14, 14).bool(), torch.arange(196).view(14, 14) == 5, called="f()")
 
 
+def test_an_operator_that_torch_lacks_is_no_stub():
+    with pytest.raises(Failure, match="NotImplementedError"):
+        Learner(lesson_with("def mean(x):\n    return x | x\n"), 0)(mean_of, torch.ones(3))
+
+
 def test_a_name_that_is_missing_is_explained(tmp_path, request):
     request.addfinalizer(lessons.use)
     lessons.use(tmp_path)
