@@ -1,0 +1,151 @@
+"""The messages between the checker and a sandboxed child: plain data in a format that can't execute anything.
+
+A message is a head in JSON and the bytes of its tensors behind it. The head is a list of one value: a scalar stands for
+itself, anything else is an object of one key, which names its type: {"list": [...]}, {"tuple": [...]},
+{"dict": [[key, value], ...]}, {"tensor": [dtype, shape]}. What comes from a child is bounded before it is read, and every
+type, shape and size is validated before it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import struct
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+SIZES = struct.Struct("!II")  # bytes of the head, bytes of the tensors
+HEAD_LIMIT = 2 * 2**20
+BODY_LIMIT = 32 * 2**20
+AXES_LIMIT = 16
+DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (
+        *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128),
+        *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    )
+}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+class WireError(Exception):
+    """What came is no message of this format, or is larger than the limit."""
+
+
+def pack(value: Any) -> bytes:
+    """Plain data as a message. Raises WireError for anything else."""
+    tensors: list[bytes] = []
+    head = json.dumps([_simple(value, tensors)]).encode()
+    body = b"".join(tensors)
+    return SIZES.pack(len(head), len(body)) + head + body
+
+
+def _simple(value: Any, tensors: list[bytes]) -> Any:
+    kind = type(value)
+    if value is None or kind in (bool, int, float, str):
+        return value
+    if kind in (list, tuple):
+        return {kind.__name__: [_simple(entry, tensors) for entry in value]}
+    if kind is dict:
+        return {"dict": [[_simple(key, tensors), _simple(entry, tensors)] for key, entry in value.items()]}
+    if kind is Tensor and value.dtype in NAMES:
+        flat = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+        tensors.append(flat.view(torch.uint8).numpy().tobytes())
+        return {"tensor": [NAMES[value.dtype], list(value.shape)]}
+    what = f"a tensor of {value.dtype}" if kind is Tensor else f"an object of the class {kind.__name__}"
+    raise WireError(f"{what} can't be sent")
+
+
+def unpack(head: bytes, body: bytes) -> Any:
+    """The value of a message. Raises WireError."""
+    try:
+        [value] = json.loads(head)
+        content, rest = _value(value, memoryview(body))
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, RuntimeError) as error:
+        raise WireError(f"the message can't be read ({type(error).__name__})") from None
+    if len(rest):
+        raise WireError("the message has bytes that belong to no tensor")
+    return content
+
+
+def _value(value: Any, body: memoryview) -> tuple[Any, memoryview]:
+    """A decoded value, and what is left of the tensors' bytes."""
+    if type(value) is int and value.bit_length() > 64:
+        raise WireError(f"an integer of {value.bit_length()} bits came")
+    if value is None or type(value) in (bool, int, float, str):
+        return value, body
+    [(kind, content)] = value.items()
+    if kind == "tensor":
+        return _tensor(*content, body)
+    entries = []
+    if kind == "dict":
+        for key, entry in content:
+            key, body = _value(key, body)
+            entry, body = _value(entry, body)
+            entries.append((key, entry))
+    elif kind in ("list", "tuple"):
+        for entry in content:
+            entry, body = _value(entry, body)
+            entries.append(entry)
+    else:
+        raise WireError("the message names an unknown type")
+    return {"dict": dict, "list": list, "tuple": tuple}[kind](entries), body
+
+
+def _tensor(name: str, shape: list[int], body: memoryview) -> tuple[Tensor, memoryview]:
+    dtype = DTYPES[name]
+    if len(shape) > AXES_LIMIT or any(type(size) is not int or not 0 <= size < 2**31 for size in shape):
+        raise WireError("a tensor came with an impossible shape")
+    count = math.prod(shape)
+    size = count * dtype.itemsize
+    if size > len(body):
+        raise WireError("a tensor came with fewer bytes than its shape needs")
+    data, rest = body[:size], body[size:]
+    if not count:
+        return torch.empty(shape, dtype=dtype), rest
+    tensor = torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape)
+    if dtype is torch.bool and tensor.view(torch.uint8).max() > 1:
+        raise WireError("a bool tensor came with values other than 0 and 1")
+    return tensor, rest
+
+
+def send(channel: socket.socket, value: Any, deadline: float | None = None) -> None:
+    """Send plain data. deadline: on time.monotonic's clock. Raises WireError, TimeoutError, OSError."""
+    message = memoryview(pack(value))
+    while message:
+        _wait_until(channel, deadline)
+        message = message[channel.send(message[: 2**20]) :]
+
+
+def receive(channel: socket.socket, deadline: float | None = None, bounded: bool = True) -> Any:
+    """Receive plain data; bounded: what comes may be hostile. Raises WireError, TimeoutError, EOFError, OSError."""
+    head_size, body_size = SIZES.unpack(_exactly(channel, SIZES.size, deadline))
+    if bounded and (head_size > HEAD_LIMIT or body_size > BODY_LIMIT):
+        raise WireError(f"a message of {(head_size + body_size) >> 20} MB came, where {BODY_LIMIT >> 20} are allowed")
+    return unpack(_exactly(channel, head_size, deadline), _exactly(channel, body_size, deadline))
+
+
+def _exactly(channel: socket.socket, size: int, deadline: float | None) -> bytes:
+    parts = []
+    while size:
+        _wait_until(channel, deadline)
+        part = channel.recv(min(size, 2**20))
+        if not part:
+            raise EOFError("the channel was closed")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _wait_until(channel: socket.socket, deadline: float | None) -> None:
+    if deadline is None:
+        channel.settimeout(None)
+        return
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    channel.settimeout(left)

@@ -1,0 +1,336 @@
+"""What runs inside the sandbox: the zygote, which has torch imported and no secret, and its children, one a submission.
+
+A child is the only place where a learner's code runs. All that it needs is sent to it: the notebook, the reference of
+earlier lessons, and those functions of the check file that run beside the learner's code. Only plain data goes back.
+"""
+
+from __future__ import annotations
+
+import builtins
+import ctypes
+import dataclasses
+import gc
+import importlib.util
+import json
+import marshal
+import math
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import traceback
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import lessons
+from checks import expect, learner, wire
+
+CHECKS = "course_checks"  # the module that holds the functions of the check file
+NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PIDS, NEW_NET = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
+NO_SUID, NO_DEVICES = 2, 4
+SET_CHILD_SUBREAPER, SET_NO_NEW_PRIVILEGES = 36, 38
+CAPABILITIES_VERSION = 0x20080522
+MAPPED_UID = 1000  # a child's uid where the zygote may not change to another
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def system_call(name: str, *arguments: Any) -> None:
+    """Call a function of the C library that returns 0 where it succeeds. Raises OSError."""
+    if getattr(libc, name)(*arguments):
+        raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
+
+
+def main() -> None:
+    options = json.loads(sys.argv[1])
+    control = socket.socket(fileno=options["control"])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the checker's to handle
+    warm_up()
+    control.sendall(b"r")
+    if options["tier"] != "bubblewrap" and sys.platform == "linux":
+        system_call("prctl", SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # or a daemon would escape to init
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 64, 1)
+        if not message:
+            return
+        # one descriptor a message, and never a second one before "end"
+        child = Child(control, descriptors[0], options)
+        ended = control.recv(64) == b"end"
+        code = child.end()
+        if not ended:
+            return
+        control.sendall(bytes([code]))
+
+
+def warm_up() -> None:
+    """Import and run once whatever is slow the first time, on one thread: a process with more can't be forked safely."""
+    torch.set_num_threads(1)
+    layer = nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.rand(1, 4, 8)).square().mean().backward()
+    optimizer.step()
+    F.conv2d(torch.rand(1, 3, 4, 4), torch.rand(2, 3, 2, 2))
+    F.scaled_dot_product_attention(*torch.rand(3, 1, 2, 4, 4))
+    wire.unpack(b'[{"tensor": ["float32", [1]]}]', bytes(4))
+    lesson = lessons.load_lesson(lessons.LESSONS[0], Path("warm.py"), b"import numpy\ndef f(): return numpy.ones(1)")
+    learner.run(lesson, lambda lesson: torch.from_numpy(lesson.f()), (), 0)
+    lessons.forget(lessons.LESSONS[0])
+    gc.collect()
+    gc.freeze()  # or a child's collector would copy the whole heap, page by page
+
+
+class Child:
+    """A forked process, from the zygote's side."""
+
+    def __init__(self, control: socket.socket, descriptor: int, options: dict):
+        self.tier, self.uid = options["tier"], options["uid"]
+        # without a mount namespace a child's private folder is an ordinary one
+        self.folder = "/tmp" if self.tier == "bubblewrap" else tempfile.mkdtemp(prefix="submission-")
+        if self.tier == "rlimits" and os.geteuid() == 0:
+            os.chown(self.folder, self.uid, self.uid)
+        reader, writer = os.pipe()
+        self.outer = os.fork()
+        if self.outer == 0:
+            try:
+                control.close()
+                os.close(reader)
+                live(descriptor, writer, self.folder, options)
+                os._exit(0)
+            except (EOFError, ConnectionError):  # the checker has left
+                os._exit(1)
+            except BaseException:
+                traceback.print_exc()  # where the zygote's errors go, if the sandbox isn't closed yet
+                os._exit(1)
+        os.close(descriptor)
+        os.close(writer)
+        # the pid of the namespace's first process: whoever kills it kills all of them
+        text = os.read(reader, 16)
+        os.close(reader)
+        self.inner = int(text) if text else self.outer
+
+    def end(self) -> int:
+        """Kill every process of the submission -> the exit status of its first one, 128 + number for a signal."""
+        for pid in {self.inner, self.outer}:
+            if self.tier != "bubblewrap" or pid == self.inner:
+                kill(pid)
+        code = os.waitstatus_to_exitcode(os.waitpid(self.outer, 0)[1])
+        if self.tier != "bubblewrap":
+            kill_descendants(self.uid if self.tier == "rlimits" and os.geteuid() == 0 else None)
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return code if code >= 0 else 128 - code
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def kill_descendants(uid: int | None) -> None:
+    """Kill what a submission has left running: orphans come to the zygote, and a uid of one's own has no one else's."""
+    if uid is not None:
+        pid = os.fork()
+        if pid == 0:
+            os.setresuid(uid, uid, uid)
+            kill(-1)
+            os._exit(0)
+        os.waitpid(pid, 0)
+    while True:
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError, ValueError):
+                continue
+            if parent == os.getpid():
+                kill(int(stat.parent.name))
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+# In the child
+
+
+def live(descriptor: int, writer: int, folder: str, options: dict) -> None:
+    """Shut this process in, then do what the checker asks."""
+    channel = socket.socket(fileno=descriptor)
+    channel.sendall(b"r")  # the kernel tells the checker who sent it, so that it can put this process into a cgroup
+    if channel.recv(1) != b"g":
+        return
+    os.umask(0o077)
+    if options["tier"] == "bubblewrap":
+        enter_namespaces(writer)
+    else:
+        os.setsid()
+    if options["tier"] != "trusted":
+        limit(options["limits"])
+        drop_privileges(options["uid"])
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    os.dup2(channel.detach(), 3)
+    os.closerange(4, 1024)
+    os.environ.clear()
+    os.environ.update(HOME=folder, TMPDIR=folder, PATH="/usr/bin:/bin", LANG="C.UTF-8", OMP_NUM_THREADS="1")
+    tempfile.tempdir = None
+    os.chdir(folder)
+    serve(socket.socket(fileno=3))
+
+
+def enter_namespaces(writer: int) -> None:
+    """Go on as the first process of new namespaces, with a /proc and a /tmp of its own; the caller waits for it."""
+    user = 0 if os.geteuid() == 0 else NEW_USER
+    uid, gid = os.geteuid(), os.getegid()
+    system_call("unshare", user | NEW_MOUNTS | NEW_PIDS | NEW_IPC | NEW_NET)
+    if user:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{MAPPED_UID} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{MAPPED_UID} {gid} 1")
+    first = os.fork()
+    if first:
+        os.write(writer, str(first).encode())
+        os.close(writer)
+        code = os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
+        os._exit(code if code >= 0 else 128 - code)
+    os.close(writer)
+    system_call("mount", b"proc", b"/proc", b"proc", NO_SUID | NO_DEVICES, None)
+    for folder in (b"/tmp", b"/dev/shm"):
+        system_call("mount", b"tmpfs", folder, b"tmpfs", NO_SUID | NO_DEVICES, b"size=16m,mode=1777")
+
+
+def limit(limits: dict) -> None:
+    """Bound this process and its children, each of them."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if sys.platform == "linux" else 0
+    for name, value in (
+        ("RLIMIT_AS", used + limits["memory"]),  # torch alone has gigabytes of address space
+        ("RLIMIT_CPU", math.ceil(limits["seconds"]) + 1),
+        ("RLIMIT_NPROC", limits["processes"]),
+        ("RLIMIT_FSIZE", limits["file_size"]),
+        ("RLIMIT_NOFILE", 256),
+        ("RLIMIT_CORE", 0),
+    ):
+        hard = resource.getrlimit(getattr(resource, name))[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(getattr(resource, name), (value, value))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file that is too large is an OSError, not a death
+
+
+def drop_privileges(uid: int) -> None:
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    if sys.platform == "linux":
+        system_call("prctl", SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+        system_call("capset", struct.pack("II", CAPABILITIES_VERSION, 0), bytes(24))
+
+
+def serve(channel: socket.socket) -> None:
+    """Read the lesson, then run one function of the checks after the other on it."""
+    setup = wire.receive(channel, bounded=False)
+    finder = Sent(setup["modules"])
+    sys.meta_path.insert(0, finder)
+    checks = importlib.import_module(CHECKS)
+    guard = Guard(checks)
+    said = {"nonce": setup["nonce"], "call": 0}
+    try:
+        content = setup["content"].numpy().tobytes()
+        lesson = lessons.load_lesson(setup["lesson"], Path(setup["label"]), content, reference=True)
+        said["problem"], said["notes"] = "", lesson.__report__.lines()
+    except lessons.LessonError as error:
+        said["problem"], said["notes"] = str(error), []
+    while True:
+        said["flags"] = [*finder.refused, *guard.replaced()]
+        try:
+            wire.send(channel, said)
+        except wire.WireError as error:
+            said["outcome"] = {"error": ("NotPlain", "TypeError"), "message": f"{error}: a plain value is needed"}
+            wire.send(channel, said)
+        request = wire.receive(channel, bounded=False)
+        said = {"nonce": setup["nonce"], "call": request["call"]}
+        if request["function"] is None:
+            said["flags"] = []
+            wire.send(channel, said)
+            return
+        outcome = learner.run(lesson, getattr(checks, request["function"]), request["inputs"], request["seed"])
+        said["outcome"] = {field.name: getattr(outcome, field.name) for field in dataclasses.fields(outcome)}
+        if size_of(outcome.value) > wire.BODY_LIMIT // 2:
+            said["outcome"] |= {"value": None, "error": ("NotPlain", "TypeError"), "message": "the result is huge"}
+
+
+def size_of(value: Any) -> int:
+    """The bytes of a plain value's tensors and strings."""
+    if isinstance(value, (list, tuple)):
+        return sum(map(size_of, value))
+    if isinstance(value, dict):
+        return sum(size_of(key) + size_of(entry) for key, entry in value.items())
+    return value.nbytes if isinstance(value, Tensor) else len(value) * 16 if isinstance(value, str) else 8
+
+
+class Sent(MetaPathFinder, Loader):
+    """Imports the modules that the checker sent. Of the course's other instructor's modules there are none here."""
+
+    def __init__(self, modules: dict[str, Tensor]):
+        self.modules = modules
+        self.refused: list[str] = []
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name in self.modules:
+            return ModuleSpec(name, self, is_package=name == "solutions")
+        if name.startswith(("solutions.", "checks.test_", "checks.grade")):
+            self.refused.append(f"it imports {name}, which a lesson may not use")
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(marshal.loads(self.modules[module.__name__].numpy().tobytes()), vars(module))
+
+
+MISSING = object()
+
+
+class Guard:
+    """Notices what a submission has replaced: functions of torch and of Python, and what reports its results.
+
+    It lives beside the learner's code, so it is no wall: points rest on what comes back, and that is compared elsewhere.
+    """
+
+    def __init__(self, checks: ModuleType):
+        owners = (builtins, math, random, json, struct, socket.socket, torch, Tensor, nn, F, nn.Module, nn.Linear)
+        ours = (expect, learner, wire, lessons, checks, sys.modules[__name__])
+        self.before = {owner: dict(vars(owner)) for owner in (*owners, torch.optim, torch.optim.AdamW, *ours)}
+        functions = [value for owner in ours for value in vars(owner).values() if isinstance(value, FunctionType)]
+        self.code: dict[FunctionType, CodeType] = {function: function.__code__ for function in functions}
+        self.found: dict[str, None] = {}
+
+    def replaced(self) -> list[str]:
+        """One sentence for each thing that is not what it was."""
+        for owner, before in self.before.items():
+            now = vars(owner)
+            for name, value in before.items():
+                private = name.startswith("_") and not name.endswith("__")
+                if not private and name != "__warningregistry__" and now.get(name, MISSING) is not value:
+                    self.found[f"it replaces {owner.__name__}.{name}"] = None
+        for function, code in self.code.items():
+            if function.__code__ is not code:
+                self.found[f"it replaces the code of {function.__module__}.{function.__name__}"] = None
+        if sys.gettrace() or sys.getprofile():
+            self.found["it traces the functions that run it"] = None
+        return list(self.found)
+
+
+if __name__ == "__main__":
+    main()
