@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from checks import wire
-from checks.exercise import check_files
+from checks.exercise import catalogue, check_files
 from checks.learner import Learner, Outcome
 from lessons import LESSONS
 
@@ -42,11 +42,11 @@ TEXT_LIMIT = 4000
 
 PROMISES = {
     "bubblewrap": [
-        "A submission sees Python and its packages, read-only, and a private /tmp of 16 MB: no other file of this machine, "
-        "no other submission, no grade, no home, no reference of its own or a later lesson.",
+        "A submission sees Python and its packages, read-only, and a private /tmp of 16 MB: no other file of this "
+        "machine, no other submission, no grade, no home, no reference of its own or a later lesson.",
         "It has no network, an emptied environment, an unprivileged uid, and a /proc with its own processes only.",
         "All its processes are dead before its grade is written.",
-        "Not promised: safety from a flaw in the Linux kernel; that nothing can be learned from the time that things take.",
+        "Not promised: safety from a flaw in the Linux kernel.",
     ],
     "rlimits": [
         "A submission's processes are bounded in memory, time and file size, and killed before its grade is written.",
@@ -74,9 +74,8 @@ class Limits:
     processes: int = 32
     file_size: int = 16 * 2**20  # bytes of one file; all files share a /tmp of this size under bubblewrap
 
-    def of(self, lesson: str) -> dict:
-        """The limits of a lesson's child."""
-        return asdict(self) | {"seconds": self.training_seconds if lesson in ("training", "diagnostics") else self.seconds}
+    def seconds_of(self, lesson: str) -> float:
+        return self.training_seconds if lesson == "training" else self.seconds
 
 
 class Ended(BaseException):
@@ -149,7 +148,12 @@ class Cgroup:
     def __init__(self, limits: Limits, base: Path = Path("/sys/fs/cgroup")):
         name = f"build-i-jepa-{os.getpid()}"
         second = (base / "cgroup.controllers").exists()
-        self.folders = [base / name] if second else [base / "memory" / name, base / "pids" / name]
+        parents = [base] if second else [base / "memory", base / "pids"]
+        for left in (folder for parent in parents for folder in parent.glob("build-i-jepa-*")):
+            if not Path("/proc", left.name.rpartition("-")[2]).exists():  # of a grader that was killed
+                with contextlib.suppress(OSError):
+                    left.rmdir()
+        self.folders = [parent / name for parent in parents]
         files = (
             {"memory.max": limits.memory, "pids.max": limits.processes}
             if second
@@ -237,7 +241,8 @@ class Zygote:
         if tier != "trusted":
             with contextlib.suppress(SandboxError):
                 self.cgroup = Cgroup(limits)
-        options = {"tier": tier, "uid": FIRST_UID + number, "limits": asdict(limits)}
+        longest = max(limits.seconds, limits.training_seconds)
+        options = {"tier": tier, "uid": FIRST_UID + number, "limits": asdict(limits) | {"seconds": longest}}
         said = ""
         for command in commands:
             said = self._start(command, options)
@@ -252,7 +257,7 @@ class Zygote:
         where = COURSE if self.tier == "bubblewrap" else str(ROOT)
         start = "import sys; sys.path.insert(0, sys.argv[2]); from checks.zygote import main; main()"
         options = json.dumps(options | {"control": theirs.fileno()})
-        self.errors = tempfile.TemporaryFile()
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             [*command, sys.executable, "-I", "-B", "-c", start, options, where],
             pass_fds=[theirs.fileno()],
@@ -280,7 +285,7 @@ class Zygote:
         return lines[-1] if lines else "it doesn't answer"
 
     @contextlib.contextmanager
-    def child(self, lesson: str, label: str, content: bytes) -> Iterator[Child]:
+    def child(self, lesson: str, label: str, content: bytes, seconds: float) -> Iterator[Child]:
         """A child that has read a notebook. Raises Ended, at any call too, if the child has to be given up."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -294,7 +299,7 @@ class Zygote:
             killed = self.cgroup.killed() if self.cgroup else 0
             try:
                 self._admit(ours)
-                yield Child(ours, self.limits.of(lesson), lesson, label, content)
+                yield Child(ours, seconds, lesson, label, content)
             except Ended as ended:
                 code = self._end()
                 if ended.status != "crashed":
@@ -355,11 +360,12 @@ class Child:
 
     GONE = "its process ended before it answered"
 
-    def __init__(self, channel: socket.socket, limits: dict, lesson: str, label: str, content: bytes):
+    def __init__(self, channel: socket.socket, seconds: float, lesson: str, label: str, content: bytes):
         self.channel, self.nonce, self.number = channel, secrets.token_hex(16), 0
         self.flags: list[str] = []
-        self.deadline = time.monotonic() + limits["seconds"]
+        self.deadline = time.monotonic() + seconds
         setup = {"nonce": self.nonce, "lesson": lesson, "label": label, "modules": modules_for(lesson)}
+        setup["exercises"] = list(catalogue()[lesson])
         setup["content"] = torch.from_numpy(np.frombuffer(content, dtype=np.uint8).copy())
         reply = self._exchange(setup)
         self.problem, self.notes = text(reply.get("problem")), texts(reply.get("notes"))
@@ -423,18 +429,21 @@ class SandboxedLearner(Learner):
         return self.child.call(function, inputs, seed)
 
 
-def choose_tier(asked: str | None, limits: Limits) -> str:
-    """The best tier that works on this machine, or the one asked for. Raises SandboxError if that doesn't work."""
+def choose_tier(asked: str | None, limits: Limits) -> tuple[str, bool]:
+    """The best tier that works on this machine, or the one asked for, and whether a control group bounds it.
+
+    Raises SandboxError if it doesn't work.
+    """
     reasons = []
     for tier in [asked] if asked else TIERS[:2]:
         try:
             zygote = Zygote(tier, limits)
             try:
-                with zygote.child(LESSONS[0], "empty.py", b"# nothing") as child:
+                with zygote.child(LESSONS[0], "empty.py", b"# nothing", limits.seconds) as child:
                     child.leave()
             finally:
                 zygote.close()
-            return tier
+            return tier, zygote.cgroup is not None
         except (SandboxError, Ended) as error:
             reasons.append(str(error))
     raise SandboxError(f"no sandbox works here ({'; '.join(reasons)}): only --trusted is left, for code that you trust")

@@ -2,8 +2,8 @@
 
 A message is a head in JSON and the bytes of its tensors behind it. The head is a list of one value: a scalar stands for
 itself, anything else is an object of one key, which names its type: {"list": [...]}, {"tuple": [...]},
-{"dict": [[key, value], ...]}, {"tensor": [dtype, shape]}. What comes from a child is bounded before it is read, and every
-type, shape and size is validated before it is used.
+{"dict": [[key, value], ...]}, {"tensor": [dtype, shape]}. What comes from a child is bounded before it is read, and
+every type, shape and size is validated before it is used.
 """
 
 from __future__ import annotations

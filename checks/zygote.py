@@ -7,6 +7,7 @@ earlier lessons, and those functions of the check file that run beside the learn
 from __future__ import annotations
 
 import builtins
+import contextlib
 import ctypes
 import dataclasses
 import gc
@@ -75,7 +76,7 @@ def main() -> None:
 
 
 def warm_up() -> None:
-    """Import and run once whatever is slow the first time, on one thread: a process with more can't be forked safely."""
+    """Import and run once what is slow the first time, on one thread: a process with more can't be forked safely."""
     torch.set_num_threads(1)
     layer = nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)
     optimizer = torch.optim.AdamW(layer.parameters())
@@ -133,10 +134,8 @@ class Child:
 
 
 def kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def kill_descendants(uid: int | None) -> None:
@@ -214,7 +213,8 @@ def enter_namespaces(writer: int) -> None:
 
 def limit(limits: dict) -> None:
     """Bound this process and its children, each of them."""
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if sys.platform == "linux" else 0
+    linux = sys.platform == "linux"
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if linux else 0
     for name, value in (
         ("RLIMIT_AS", used + limits["memory"]),  # torch alone has gigabytes of address space
         ("RLIMIT_CPU", math.ceil(limits["seconds"]) + 1),
@@ -249,7 +249,9 @@ def serve(channel: socket.socket) -> None:
     said = {"nonce": setup["nonce"], "call": 0}
     try:
         content = setup["content"].numpy().tobytes()
-        lesson = lessons.load_lesson(setup["lesson"], Path(setup["label"]), content, reference=True)
+        lesson = lessons.load_lesson(
+            setup["lesson"], Path(setup["label"]), content, reference=True, only=setup["exercises"]
+        )
         said["problem"], said["notes"] = "", lesson.__report__.lines()
     except lessons.LessonError as error:
         said["problem"], said["notes"] = str(error), []
@@ -305,7 +307,7 @@ MISSING = object()
 class Guard:
     """Notices what a submission has replaced: functions of torch and of Python, and what reports its results.
 
-    It lives beside the learner's code, so it is no wall: points rest on what comes back, and that is compared elsewhere.
+    It lives beside the learner's code, so it is no wall: points rest on what comes back, and this is compared elsewhere.
     """
 
     def __init__(self, checks: ModuleType):

@@ -1,0 +1,108 @@
+"""The grader's points in nbgrader's gradebook: `python -m checks.grade SUBMISSIONS --gradebook sqlite:///gradebook.db`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from nbgrader.api import Gradebook, InvalidEntry, MissingEntry, SubmittedNotebook
+from nbgrader.preprocessors import SaveCells
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from tornado.log import app_log
+
+from checks.exercise import catalogue
+from lessons import folder_name
+
+COURSE = "build-i-jepa"  # as in nbgrader_config.py
+
+
+class GradebookError(Exception):
+    """The points can't be written. The message is one sentence that says why, and what to do."""
+
+
+def write(url: str, rows: Iterable[dict]) -> None:
+    """Write the points of each exercise, and what was deducted for late days, as nbgrader's autograde would.
+
+    rows: as in record.jsonl or as `policy.settle` returns them; one that is missing or ungraded is left out. Students,
+    assignments and submissions that the gradebook lacks are made. Marks and comments that a person gave stay.
+
+    Raises GradebookError.
+    """
+    graded = [row for row in rows if row["points"] is not None and row["status"] != "missing"]
+    unwritable = [row["student"] for row in graded if row["student"] != row["student"].encode(errors="ignore").decode()]
+    with opened(url) as gradebook:
+        for lesson in sorted({row["lesson"] for row in graded}):
+            make_cells(gradebook, url, lesson)
+        for row in graded:
+            if row["student"] not in unwritable:
+                write_row(gradebook, row)
+    if unwritable:
+        raise GradebookError(
+            f"a database can't hold the names {', '.join(map(ascii, sorted(set(unwritable))))}: rename these folders "
+            "and run it again (all other students are in the gradebook)"
+        )
+
+
+@contextlib.contextmanager
+def opened(url: str) -> Iterator[Gradebook]:
+    """The gradebook at a URL, made if it isn't there. Whatever goes wrong with it is raised as GradebookError."""
+    path, silent = os.environ.get("PATH", ""), app_log.disabled
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"  # nbgrader calls alembic by its bare name
+    app_log.disabled = True  # nbgrader logs a traceback for what it then raises
+    try:
+        with Gradebook(url, COURSE) as gradebook:
+            yield gradebook
+    except (ArgumentError, ModuleNotFoundError):
+        raise GradebookError(
+            f"{url!r} is no address of a database: write sqlite:///gradebook.db, with three slashes before the file"
+        ) from None
+    except (SQLAlchemyError, InvalidEntry) as error:
+        why = str(getattr(error, "orig", None) or error).split("\n")[0]
+        raise GradebookError(f"the gradebook can't be read or written: {why}") from None
+    finally:
+        os.environ["PATH"], app_log.disabled = path, silent
+
+
+def make_cells(gradebook: Gradebook, url: str, lesson: str) -> None:
+    """Make a lesson's assignment as `nbgrader generate_assignment` does, or see that its points are the course's."""
+    name, points = folder_name(lesson), catalogue()[lesson]
+    try:
+        cells = {cell.name: cell.max_score for cell in gradebook.find_notebook(name, name).grade_cells}
+    except MissingEntry:
+        from solutions.release import ROOT, build
+
+        source = (ROOT / "solutions" / f"{lesson}.py").read_text(encoding="utf-8")
+        gradebook.update_or_create_assignment(name)
+        place = {"assignment": name, "notebook": name, "db_url": url}
+        SaveCells().preprocess(build(lesson, source, points).released, {"nbgrader": place})
+        return
+    for exercise, worth in points.items():
+        if cells.get(f"check_{exercise}") != worth:
+            raise GradebookError(
+                f"the gradebook is of another version of the course ({exercise} of {name} is worth {worth} points "
+                f"now): run nbgrader generate_assignment {name} --force"
+            )
+
+
+def write_row(gradebook: Gradebook, row: dict) -> None:
+    name = folder_name(row["lesson"])
+    gradebook.update_or_create_student(row["student"])
+    when = {"timestamp": row["submitted"]} if row["submitted"] else {}
+    (notebook,) = gradebook.update_or_create_submission(name, row["student"], **when).notebooks
+    points = {f"check_{name}": exercise["points"] for name, exercise in row["exercises"].items()}
+    for grade in notebook.grades:
+        earned = points.get(grade.name)
+        if earned is not None and earned != grade.auto_score:
+            grade.auto_score = earned
+            grade.needs_manual_grade = grade.manual_score is not None  # a mark by hand stays: look at it again
+    set_penalty(notebook, row)
+    gradebook.db.commit()
+
+
+def set_penalty(notebook: SubmittedNotebook, row: dict) -> None:
+    """What a late submission lost: what its exercises and questions sum up to, less the row's points."""
+    parts = [*row["exercises"].values(), *row.get("questions", {}).values()]
+    notebook.late_submission_penalty = round(sum(part["points"] or 0 for part in parts) - row["points"], 2)
