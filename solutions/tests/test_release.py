@@ -12,6 +12,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+import torch
 from nbgrader.converters import GenerateAssignment
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.nbgraderformat import MetadataValidator
@@ -583,6 +584,31 @@ def test_a_kit_holds_no_more_than_its_lesson_needs(root, tmp_path):
     }
     assert "NotImplementedError" in (kit / "lessons/01_patch_embedding/01_patch_embedding.ipynb").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["course", "kit"]
+
+
+@pytest.fixture(scope="module")
+def real_course():
+    sources = {name: (release.ROOT / "solutions" / f"{name}.py").read_text() for name in lessons.LESSONS}
+    return build_course(sources, checks.exercise.catalogue())
+
+
+@pytest.mark.parametrize("number", range(len(lessons.LESSONS)), ids=lessons.LESSONS)
+def test_the_kit_of_a_lesson_holds_the_solutions_of_earlier_ones_alone(real_course, number, tmp_path):
+    write_kit(real_course, lessons.LESSONS[number], tmp_path / "kit")
+    held = {path.stem for path in (tmp_path / "kit" / "solutions").iterdir()}
+    assert held == {"__init__", *lessons.LESSONS[:number]}
+
+
+@pytest.mark.parametrize("number", range(len(lessons.LESSONS)), ids=lessons.LESSONS)
+def test_importing_a_lesson_trains_nothing(real_course, number, monkeypatch):
+    def step(*_, **__):
+        raise RuntimeError("an import ran a training")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    name = lessons.LESSONS[number]
+    module = lessons.load_lesson(name, Path(f"{name}.ipynb"), to_bytes(real_course[number].released), reference=True)
+    lessons.forget(name)
+    assert not [why for why in module.__report__.failed.values() if "ran a training" in why]
 
 
 def test_a_kit_that_needs_what_it_withholds_is_refused(root, tmp_path):
