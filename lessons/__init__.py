@@ -31,7 +31,7 @@ from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from types import ModuleType
 
-LESSONS = ("patch_embedding", "vision_transformer", "masking", "teacher", "predictor", "training")
+LESSONS = ("patch_embedding", "vision_transformer", "masking", "teacher", "predictor", "training", "diagnostics")
 
 LIMIT = 100 * 2**20  # bytes of a notebook, its outputs included
 MESSAGE_LIMIT = 300  # characters of an error's own text that a sentence quotes
@@ -139,17 +139,22 @@ def folder_name(name: str) -> str:
 
 
 def load_lesson(
-    name: str, path: Path | None = None, content: bytes | None = None, reference: bool | None = None
+    name: str,
+    path: Path | None = None,
+    content: bytes | None = None,
+    reference: bool | None = None,
+    only: Iterable[str] | None = None,
 ) -> ModuleType:
     """Read a lesson anew; the module replaces `lessons.<name>` and has its `Report` as `__report__`.
 
     path: the notebook or script; None means the one in `lessons_folder()`.
     content: its bytes, if they were read before.
     reference: as for `use`; None means what was said there.
+    only: run the definitions of these names and what they use; others when someone asks for them. None: all.
 
     Raises LessonError.
     """
-    return _load(name, path, content, _reference if reference is None else reference)
+    return _load(name, path, content, _reference if reference is None else reference, only=only)
 
 
 def forget(name: str) -> None:
@@ -224,14 +229,19 @@ def _say_todo_in_notebook() -> None:
 
 
 def _load(
-    name: str, path: Path | None = None, content: bytes | None = None, reference: bool = False, fill_stubs: bool = False
+    name: str,
+    path: Path | None = None,
+    content: bytes | None = None,
+    reference: bool = False,
+    fill_stubs: bool = False,
+    only: Iterable[str] | None = None,
 ) -> ModuleType:
     folder_name(name)
     module = module_from_spec(ModuleSpec(f"{__name__}.{name}", _finder))
     before = sys.modules.get(module.__name__)
     sys.modules[module.__name__] = module
     try:
-        _read_into(module, path, content, reference, fill_stubs)
+        _read_into(module, path, content, reference, fill_stubs, only)
     except BaseException:
         forget(name)
         if before is not None:
@@ -602,6 +612,10 @@ class _Definitions:
         borrowed = {index for name in self.borrowed for index in self.binding[name]}
         self._run(always | borrowed, set())
 
+    def run(self, names: Iterable[str]) -> None:
+        """Run what binds these names, and what that needs."""
+        self._run(set(), set(names))
+
     def get(self, name: str) -> object:
         """The module's `__getattr__`: run what binds the name. Raises NameError, with the reason, if that failed."""
         names = vars(self.module)
@@ -675,7 +689,14 @@ class _Definitions:
         return f"{at} raised {type(error).__name__}{': ' * bool(text)}{text.rstrip('.')}."
 
 
-def _read_into(module: ModuleType, path: Path | None, content: bytes | None, reference: bool, fill_stubs: bool) -> None:
+def _read_into(
+    module: ModuleType,
+    path: Path | None,
+    content: bytes | None,
+    reference: bool,
+    fill_stubs: bool,
+    only: Iterable[str] | None = None,
+) -> None:
     if path is None:
         path, cells = _own_cells(module.__name__.rpartition(".")[2])
     else:
@@ -684,7 +705,10 @@ def _read_into(module: ModuleType, path: Path | None, content: bytes | None, ref
     definitions = _Definitions(module, cells, reference, fill_stubs, _remember(path, cells))
     module.__file__ = module.__spec__.origin = str(path)
     module.__definitions__, module.__report__, module.__getattr__ = definitions, definitions.report, definitions.get
-    definitions.run_all()
+    if only is None:
+        definitions.run_all()
+    else:
+        definitions.run(only)
 
 
 def _remember(path: Path, cells: list[Cell]) -> dict[str, int]:

@@ -1,0 +1,120 @@
+"""nbgrader's formgrader in a real browser: a person reads an answer beside its rubric and gives points."""
+
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from checks.exercise import catalogue
+from solutions.release import ROOT, build, to_bytes
+
+LESSON = "03_masking"
+ANSWER = "The loss falls lower, since the student can copy."
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course's folder as a clone has it, with one submission autograded below build/nbgrader."""
+    root = tmp_path_factory.mktemp("course")
+    shutil.copy(ROOT / "nbgrader_config.py", root)
+    folder = root / "build" / "nbgrader"
+    lesson = build("masking", (ROOT / "solutions" / "masking.py").read_text(encoding="utf-8"), catalogue()["masking"])
+    answered = nbformat.from_dict(lesson.released)
+    question = next(cell for cell in answered.cells if cell.source.endswith("YOUR ANSWER HERE"))
+    question.source = question.source.replace("YOUR ANSWER HERE", ANSWER)
+    for place, notebook in (("source", lesson.solved), ("submitted/alice", answered)):
+        path = folder / place / LESSON / f"{LESSON}.ipynb"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(to_bytes(notebook))
+    for command in ("generate_assignment", "autograde"):
+        subprocess.run([sys.executable, "-m", "nbgrader", command, LESSON], cwd=root, env=environment(), check=True)
+    return root
+
+
+def environment(home: Path | None = None) -> dict[str, str]:
+    """With nbgrader's helper programs on the path, and Jupyter's own folders below home."""
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR") if home else ()
+    places = {name: str(home / name.lower()) for name in names}
+    return os.environ | places | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+@pytest.fixture(scope="module")
+def server(course, tmp_path_factory):
+    """A Jupyter server in the course's folder, on a free port of this machine; gives its address."""
+    home = tmp_path_factory.mktemp("jupyter")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1", "--IdentityProvider.token=secret"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", *options],
+        cwd=course,
+        env=environment(home),
+        stdout=(home / "log").open("w"),
+        stderr=subprocess.STDOUT,
+    )
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(f"{address}/api?token=secret", timeout=1)
+            break
+        except OSError:
+            assert process.poll() is None, (home / "log").read_text()
+            time.sleep(0.2)
+    yield address
+    process.terminate()
+    process.wait(timeout=20)
+
+
+@pytest.fixture
+def page(server):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
+        )
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(60_000)
+        yield page
+        browser.close()
+
+
+def marks(course):
+    """The points of the question: by the checks, by hand, and whether a person has to look; from the database."""
+    with sqlite3.connect(course / "build" / "nbgrader" / "gradebook.db") as database:
+        (row,) = database.execute(
+            """SELECT auto_score, manual_score, needs_manual_grade FROM grade
+            JOIN base_cell ON base_cell.id = grade.cell_id WHERE base_cell.name = 'why_overlap'"""
+        )
+    return row
+
+
+def test_a_question_is_marked_beside_its_rubric(page, server, course):
+    assert marks(course) == (None, None, 1)
+    page.goto(f"{server}/formgrader/manage_assignments?token=secret")
+    expect(page.get_by_role("row").filter(has_text=LESSON)).to_be_visible()
+
+    page.goto(f"{server}/formgrader/gradebook/{LESSON}/{LESSON}")
+    page.get_by_role("link", name="Submission #1").click()
+    answer = page.get_by_text(ANSWER)
+    answer.scroll_into_view_if_needed()
+    rubric = page.get_by_text("Rubric: 1 point for the leak")
+    expect(rubric).to_be_visible()
+    assert 0 < rubric.bounding_box()["y"] - answer.bounding_box()["y"] < 1000  # below the answer, on the same screen
+
+    points = page.locator("input#why_overlap")
+    points.fill("1.5")
+    with page.expect_response(re.compile("/formgrader/api/grade/")) as saved:
+        points.press("Tab")
+    assert saved.value.ok
+    assert marks(course) == (None, 1.5, 0)
