@@ -51,7 +51,7 @@ LETTERS = {
     "timeout": "T",
     "unreadable": "U",
     "missing": "–",
-    "todo": "·",
+    "todo": "○",
 }
 BANDS = ((1, "a"), (0.75, "b"), (0.5, "c"), (0.25, "d"), (0, "e"))  # share of the points, and the class of its colour
 SMALL_CLASS = 60  # up to here each student has a line in the heat map; above, a line is a twentieth of the class
@@ -353,11 +353,12 @@ def trouble(rows: list[dict]) -> list[dict]:
 
 def reasons(row: dict, status: str) -> list[str]:
     """Why a row has its status: its own reason, and those of its exercises that have the same."""
-    texts = [row["reason"]] if row["reason"] else []
+    exercises: dict[str, list[str]] = {}
     for name, exercise in row["exercises"].items():
         if exercise["status"] == status and exercise["reason"] and exercise["reason"] not in row["reason"]:
-            texts.append(f"{name}: {exercise['reason']}")
-    return list(dict.fromkeys(texts))
+            exercises.setdefault(exercise["reason"], []).append(name)
+    own = [row["reason"]] if row["reason"] else []
+    return own + [f"{', '.join(names)}: {reason}" for reason, names in exercises.items()]
 
 
 def line(name: str, rows: dict[str, dict], lessons: dict[str, dict[str, int]]) -> dict:
@@ -371,9 +372,9 @@ def cell(row: dict | None, name: str) -> str:
     """A cell of the heat map, HTML: points on a colour, or the letter of a status."""
     if row is None:
         return "<td>"
-    exercise = row["exercises"].get(name, row)
+    exercise = row["exercises"].get(name, {"status": row["status"], "marked": False})
     status = exercise["status"]
-    if status in LETTERS:
+    if status in LETTERS and not exercise["marked"]:
         return f"<td class={'t' if status in ('todo', 'missing') else 'x'}>{LETTERS[status]}"
     return f"<td class={band(exercise['points'] / exercise['max_points'])}>{exercise['points']:g}"
 

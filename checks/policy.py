@@ -137,8 +137,9 @@ def with_late_days(policy: Policy, path: Path) -> Policy:
     if "time_zone" in table:
         try:
             zone = ZoneInfo(table["time_zone"])
-        except Exception:  # whatever an odd name makes of the search for its file
-            raise refuse('time_zone is not known; write it as in "Europe/Berlin" or "UTC"', "time_zone") from None
+        except (KeyError, ValueError, TypeError, OSError):
+            why = 'time_zone is not known here; write it as in "Europe/Berlin", or put an offset behind each time'
+            raise refuse(why, "time_zone") from None
     deadlines, extensions = {}, {}
     for lesson, value in tables("deadlines").items():
         known(lesson, "deadlines", lesson)
@@ -291,9 +292,9 @@ def settle(row: dict, policy: Policy) -> dict:
 
     The row given is left as it is. What the checks gave stays in the new one, as "raw" and as "earned" in each
     exercise, and counts again when a settled row is settled: the result is the same as from the grader's own row.
-    Besides, an exercise gets "decision", a sentence or "", and the row gets "questions", {name: {"points",
-    "max_points", "comment"}} for those that marks.csv names in this lesson, and their points under their own names;
-    None is: not marked. A row that is "ungraded" has no points, whatever was marked.
+    Besides, an exercise gets "marked" (by hand) and "decision", a sentence or "". The row gets "questions", {name:
+    {"points", "max_points", "comment"}} for those that marks.csv names in this lesson, and their points under their
+    own names; None is: not marked. A row that is "ungraded" has no points, whatever was marked.
     """
     student, lesson = row["student"], row["lesson"]
     raw = row.get("raw") or {key: row[key] for key in ("points", "max_points", "reason")}
@@ -315,7 +316,8 @@ def settle(row: dict, policy: Policy) -> dict:
             decision = f"{count(earned, 'point')} withheld."
         total += Decimal(str(points or 0))
         settled[name] = points
-        settled["exercises"][name] = exercise | {"points": points, "earned": earned, "decision": decision}
+        decided = {"points": points, "earned": earned, "marked": mark is not None, "decision": decision}
+        settled["exercises"][name] = exercise | decided
     for name, worth in policy.questions.get(lesson, {}).items():
         mark = policy.marks.get((student, lesson, name))
         points = number(mark.points) if mark else None
