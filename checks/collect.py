@@ -10,40 +10,48 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from lessons import LESSONS, LIMIT, folder_name
 
-FILES_LIMIT = 200_000  # of a class
-PER_STUDENT_LIMIT = 2_000
+FILES_LIMIT = 200_000  # of a class: folders and files at its top, or members of its zip
+FOLDER_LIMIT = 1_000  # notebooks and scripts of one folder
+NAMED_LIMIT = 5  # files that a sentence names
 SUFFIXES = (".ipynb", ".py")
+STAMP = "timestamp.txt"  # nbgrader's
 HIDDEN = re.compile(r"^(\.|__MACOSX$)")
+LESSON_NAMES = {name for lesson in LESSONS for name in (lesson, folder_name(lesson))}
 
 
 class CollectError(Exception):
     """There is nothing to grade at this place. The message is one sentence."""
 
 
+class Unreadable(Exception):
+    """A file of a submission can't be read. The message is a clause that says why."""
+
+
 @dataclass(frozen=True)
 class Entry:
-    """A file or folder below SUBMISSIONS, or what stands in a file's place. read: its bytes, or raises Unreadable."""
+    """A file or folder below SUBMISSIONS, or what stands in its place. read: its bytes, or raises Unreadable."""
 
     parts: tuple[str, ...]
     read: Callable[[], bytes] | None = None  # None: a folder
     refused: str = ""  # why it may not be opened
     modified: float | None = None  # seconds since the epoch
-    outside: bool = False  # a member of a zip whose name leads out of it
+    flat: bool = False  # its name holds a student and a lesson
 
     @property
     def is_folder(self) -> bool:
         return self.read is None and not self.refused
 
-
-class Unreadable(Exception):
-    """A file of a submission can't be read. The message is a clause that says why."""
+    @property
+    def name(self) -> str:
+        return decoded(self.parts[-1])
 
 
 @dataclass
@@ -60,61 +68,77 @@ class Submission:
 
     @property
     def label(self) -> str | None:
-        return self.entry.parts[-1] if self.entry else None
+        return self.entry.name if self.entry else None
 
 
 @dataclass
 class Class:
     """All submissions, students in order of name, and what was left aside, a sentence each."""
 
-    students: dict[str, list[Entry]]
+    students: dict[str, list[Entry]]  # parts: below the student's folder
     ignored: list[str]
 
     def submissions(self, lessons: list[str]) -> Iterator[Submission]:
         for lesson in lessons:
             for student in sorted(self.students):
-                yield submission_of(student, lesson, self.students[student])
+                yield submission_of(student, lesson, self.students[student], lessons)
 
 
 def collect(place: Path, lessons: list[str]) -> Class:
     """Look through a folder or a zip. Raises CollectError."""
+    ignored: list[str] = []
     try:
         if place.is_dir():
-            return sort_out(list(folder_entries(place)), lessons, is_zip=False)
+            entries = list(walk(place, ()))
         elif zipfile.is_zipfile(place):
-            return sort_out(list(zip_entries(place)), lessons, is_zip=True)
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+            entries = without_wrapper(list(zip_entries(place, ignored)))
+        elif place.exists():
+            raise CollectError(f"{place} is neither a folder nor a zip: give the folder that holds the submissions.")
+        else:
+            raise CollectError(f"there is no {place}: give the folder, or the zip, that holds the submissions.")
+    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         why = (getattr(error, "strerror", "") or str(error)).lower()
         raise CollectError(f"{place} can't be read: {why}.") from None
-    if place.exists():
-        raise CollectError(f"{place} is neither a folder nor a zip: give the folder that holds the submissions.")
-    raise CollectError(f"there is no {place}: give the folder, or the zip, that holds the submissions.")
+    found = sort_out(entries, ignored, lessons)
+    if not found.students:
+        left = f" ({found.ignored[0]})" if found.ignored else ""
+        raise CollectError(f"{place} holds no submission{left}: give the folder that holds a folder for each student.")
+    return found
 
 
-def sort_out(entries: list[Entry], lessons: list[str], is_zip: bool) -> Class:
-    """Which student each entry belongs to."""
-    ignored = sorted({f"{entry.parts[0]}: hidden" for entry in entries if HIDDEN.match(entry.parts[0])})
-    entries = [entry for entry in entries if not any(HIDDEN.match(part) for part in entry.parts)]
-    if is_zip and has_wrapper(entries):
-        entries = [replace(entry, parts=entry.parts[1:]) for entry in entries if entry.parts[1:]]
+def sort_out(entries: list[Entry], ignored: list[str], lessons: list[str]) -> Class:
+    """Which student each entry belongs to. ignored: what was left aside already."""
     students: dict[str, list[Entry]] = {}
+    ignored = [*ignored, *sorted({f"{entry.parts[0]}: hidden" for entry in entries if HIDDEN.match(entry.parts[0])})]
+    entries = [entry for entry in entries if not any(map(HIDDEN.match, entry.parts))]
     flat = not any(entry.is_folder or len(entry.parts) > 1 for entry in entries)
     for entry in entries:
         top, rest = entry.parts[0], entry.parts[1:]
-        suffix = PurePosixPath(top).suffix
         if flat and (named := flat_name(top, lessons)):
             student, lesson = named
-            students.setdefault(decoded(student), []).append(replace(entry, parts=(folder_name(lesson), top)))
-        elif rest or entry.is_folder or (entry.refused and suffix not in SUFFIXES and not entry.outside):
-            inner = students.setdefault(decoded(top), [])
-            if len(inner) < PER_STUDENT_LIMIT:
-                inner.append(replace(entry, parts=rest))
-            elif len(inner) == PER_STUDENT_LIMIT:
-                inner.append(replace(entry, parts=rest))
-                ignored.append(f"{top}: more than {PER_STUDENT_LIMIT} files, the others are left aside")
+            entry = replace(entry, parts=(folder_name(lesson), top), flat=True)
+            students.setdefault(decoded(student), []).append(entry)
+        elif rest or entry.is_folder or (entry.refused and PurePosixPath(top).suffix not in SUFFIXES):
+            files = students.setdefault(decoded(top), [])
+            if not matters(rest):
+                ignored += [f"{'/'.join(entry.parts)}: {entry.refused}"] if entry.refused else []
+            elif len(rest) == 1 and not entry.is_folder and not names_lesson(rest[0], lessons):
+                ignored.append(f"{'/'.join(entry.parts)}: its name tells no lesson")
+            else:
+                files.append(replace(entry, parts=rest))
         else:
-            ignored.append(f"{top}: {entry.refused or ('its name tells no lesson' if flat else 'not in a folder')}")
+            why = entry.refused or ("its name tells no student and lesson" if flat else "not in a folder")
+            ignored.append(f"{top}: {why}")
     return Class(students, [decoded(line) for line in ignored])
+
+
+def matters(rest: tuple[str, ...]) -> bool:
+    """Whether what has this place below a student's folder can be a submission, or stand in the way of one."""
+    *folders, name = rest or ("",)
+    is_file = PurePosixPath(name).suffix in SUFFIXES
+    if not folders:
+        return is_file or name in LESSON_NAMES or not name
+    return len(folders) == 1 and folders[0] in LESSON_NAMES and (is_file or name == STAMP)
 
 
 def decoded(name: str) -> str:
@@ -122,60 +146,57 @@ def decoded(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def has_wrapper(entries: list[Entry]) -> bool:
-    """Whether all members of a zip lie in one folder which is no student's: a student's holds lessons."""
-    names = {name for lesson in LESSONS for name in (lesson, folder_name(lesson))}
-    second, third = ({PurePosixPath(e.parts[depth]).stem for e in entries if len(e.parts) > depth} for depth in (1, 2))
-    flat = any(flat_name(e.parts[1], list(LESSONS)) for e in entries if len(e.parts) == 2 and e.read)
-    return len({e.parts[0] for e in entries}) == 1 and not second & names and (flat or bool(third & names))
-
-
 def flat_name(name: str, lessons: list[str]) -> tuple[str, str] | None:
-    """Student and lesson of `<student>_<anything>.ipynb`; the lesson's name is in it, or only one lesson is graded."""
+    """Student and lesson of `<student>_<anything>.ipynb`."""
     path = PurePosixPath(name)
-    student, underscore, rest = path.stem.partition("_")
-    if path.suffix not in SUFFIXES or not underscore or not student:
+    student, _, rest = path.stem.partition("_")
+    is_lesson = path.stem in LESSONS or any(path.stem.startswith(folder_name(lesson)) for lesson in LESSONS)
+    if path.suffix not in SUFFIXES or is_lesson or not student or not rest:
         return None
-    found = [lesson for lesson in LESSONS if lesson in rest.lower()]
-    if not found and len(lessons) == 1:
-        found = lessons
-    return (student, found[-1]) if found else None
+    lesson = names_lesson(rest, lessons)
+    return (student, lesson) if lesson else None
 
 
-def submission_of(student: str, lesson: str, entries: list[Entry]) -> Submission:
+def names_lesson(name: str, lessons: list[str]) -> str | None:
+    """The lesson that a file's name tells, or the only one that is graded."""
+    found = [lesson for lesson in LESSONS if lesson in name.lower()]
+    return found[-1] if found else lessons[0] if len(lessons) == 1 else None
+
+
+def submission_of(student: str, lesson: str, entries: list[Entry], lessons: list[str]) -> Submission:
     """Choose the file that is graded: `<lesson>.ipynb`, or the only other notebook, or the script."""
-    whole = next((entry for entry in entries if entry.parts == () and entry.refused), None)
-    if whole:
-        return Submission(student, lesson, "unreadable", f"the student's folder is {whole.refused}.")
     names = (folder_name(lesson), lesson)
-    link = next((entry for entry in entries if entry.refused and entry.parts in [(name,) for name in names]), None)
-    if link:
-        return Submission(student, lesson, "unreadable", f"the folder {link.parts[0]} is {link.refused}.")
-    inside = [entry for entry in entries if len(entry.parts) == 2 and entry.parts[0] in names]
-    if not inside:  # a student's files beside each other, as Moodle gives them
-        inside = [entry for entry in entries if len(entry.parts) == 1 and PurePosixPath(entry.parts[0]).stem in names]
-    files = [entry for entry in inside if entry.read or entry.refused]
-    made = Submission(student, lesson)
-    stamp = next((entry for entry in files if entry.parts[-1] == "timestamp.txt" and entry.read), None)
-    for suffix in SUFFIXES:
-        candidates = [entry for entry in files if PurePosixPath(entry.parts[-1]).suffix == suffix]
-        exact = [entry for entry in candidates if PurePosixPath(entry.parts[-1]).stem in names]
-        if len(exact) == 1 or (not exact and len(candidates) == 1):
-            made.entry = (exact or candidates)[0]
-            if not exact:
-                made.notes.append(f"{made.label} was graded: there is no {folder_name(lesson)}{suffix}.")
-            break
-        if candidates:
-            several = ", ".join(sorted(entry.parts[-1] for entry in (exact or candidates)))
-            made.status, made.reason = "missing", f"several files could be meant, so none was graded: {several}."
-            return made
-    if made.entry is None:
-        made.status, made.reason = "missing", "no notebook was handed in."
-    elif made.entry.refused:
+    for entry in entries:
+        if entry.refused and (not entry.parts or entry.parts in [(name,) for name in names]):
+            what = f"the folder {entry.name}" if entry.parts else "the student's folder"
+            return Submission(student, lesson, "unreadable", f"{what} is {entry.refused}.")
+    files = [entry for entry in entries if not entry.is_folder and len(entry.parts) == 2 and entry.parts[0] in names]
+    stamp = next((entry for entry in files if entry.name == STAMP and entry.read), None)
+    if all(entry.name == STAMP for entry in files):  # a student's files beside each other, as Moodle gives them
+        beside = [entry for entry in entries if not entry.is_folder and len(entry.parts) == 1]
+        files = [entry for entry in beside if names_lesson(entry.name, lessons) == lesson]
+    candidates = next((found for suffix in SUFFIXES if (found := with_suffix(files, suffix))), [])
+    exact = [[e for e in candidates if e.flat or PurePosixPath(e.name).stem == name] for name in names]
+    meant = exact[0] or exact[1] or candidates
+    if not meant:
+        return Submission(student, lesson, "missing", "no notebook was handed in.")
+    if len(meant) > 1:
+        several = ", ".join(sorted(entry.name for entry in meant)[:NAMED_LIMIT])
+        several += f" and {len(meant) - NAMED_LIMIT} more" if len(meant) > NAMED_LIMIT else ""
+        return Submission(student, lesson, "missing", f"several files could be meant, so none was graded: {several}.")
+    made = Submission(student, lesson, entry=meant[0])
+    if not any(exact):
+        expected = f"{folder_name(lesson)}{PurePosixPath(made.label).suffix}"
+        made.notes.append(f"{made.label} was graded: there is no {expected}.")
+    if made.entry.refused:
         made.status, made.reason = "unreadable", f"{made.label} is {made.entry.refused}."
     else:
         made.submitted = submitted_at(made.entry, stamp)
     return made
+
+
+def with_suffix(entries: Iterable[Entry], suffix: str) -> list[Entry]:
+    return [entry for entry in entries if PurePosixPath(entry.name).suffix == suffix]
 
 
 def submitted_at(entry: Entry, stamp: Entry | None) -> str | None:
@@ -195,27 +216,25 @@ def submitted_at(entry: Entry, stamp: Entry | None) -> str | None:
 # A folder
 
 
-def folder_entries(place: Path) -> Iterator[Entry]:
-    """Everything below a folder, three levels deep."""
-    for count, entry in enumerate(walk(place, (), 3)):
-        if count == FILES_LIMIT:
-            raise CollectError(f"{place} holds more than {FILES_LIMIT} files: give the folder of one class.")
-        yield entry
-
-
-def walk(place: Path, parts: tuple[str, ...], depth: int) -> Iterator[Entry]:
+def walk(place: Path, parts: tuple[str, ...]) -> Iterator[Entry]:
+    """What lies in a folder: all of it at the top, and what matters below a student's. Raises OSError at the top."""
+    limit = FOLDER_LIMIT if parts else FILES_LIMIT
     try:
         with os.scandir(place.joinpath(*parts)) as found:
-            inner = sorted(found, key=lambda entry: entry.name)
+            inner = (entry for entry in found if not parts or matters((*parts[1:], entry.name)))
+            inner = sorted(islice(inner, limit + 1), key=lambda entry: entry.name)
     except OSError as error:
+        if not parts:
+            raise
         yield Entry(parts, None, f"closed to the grader ({(error.strerror or str(error)).lower()})")
+        return
+    if len(inner) > limit:
+        if not parts:
+            raise CollectError(f"{place} holds more than {limit} folders and files: give the folder of one class.")
+        yield Entry(parts, None, f"a folder of more than {limit} notebooks and scripts")
         return
     for entry in inner:
         here = (*parts, entry.name)
-        if any(HIDDEN.match(part) for part in here):
-            if len(here) == 1:
-                yield Entry(here)
-            continue
         try:
             status = entry.stat(follow_symlinks=False)
         except OSError as error:
@@ -223,8 +242,8 @@ def walk(place: Path, parts: tuple[str, ...], depth: int) -> Iterator[Entry]:
             continue
         if stat.S_ISDIR(status.st_mode):
             yield Entry(here)
-            if depth > 1:
-                yield from walk(place, here, depth - 1)
+            if not HIDDEN.match(entry.name) and (not parts or here[1:] in [(name,) for name in LESSON_NAMES]):
+                yield from walk(place, here)
         elif stat.S_ISREG(status.st_mode):
             yield Entry(here, lambda here=here: read_below(place, here), modified=status.st_mtime)
         else:
@@ -265,46 +284,61 @@ def read_below(place: Path, parts: tuple[str, ...]) -> bytes:
 # A zip
 
 
-def zip_entries(place: Path) -> Iterator[Entry]:
-    """The members of a zip, those that could reach outside refused and named."""
+def zip_entries(place: Path, ignored: list[str]) -> Iterator[Entry]:
+    """The members of a zip. Those that could reach outside, or are too many, are named in `ignored`."""
     archive = zipfile.ZipFile(place)
+    members = archive.infolist()
+    if len(members) > FILES_LIMIT:
+        ignored.append(f"{members[FILES_LIMIT].filename} and what follows: beyond {FILES_LIMIT} members")
     seen: set[tuple[str, ...]] = set()
-    for number, info in enumerate(archive.infolist()):
-        parts = tuple(part for part in PurePosixPath(info.filename).parts)
-        refused = ""
-        if info.filename.startswith("/") or re.match(r"[A-Za-z]:", info.filename):
-            refused = "a member with an absolute path"
-        elif ".." in parts:
-            refused = "a member that points outside (..)"
-        elif not parts or "\0" in info.filename:
-            refused = "a member without a name"
-        elif (mode := info.external_attr >> 16) and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            refused = kind_of(mode)
-        elif info.file_size > LIMIT:
-            refused = f"a member of more than {LIMIT >> 20} MB"
-        elif info.flag_bits & 1:
-            refused = "an encrypted member"
-        elif number >= FILES_LIMIT:
-            refused = f"beyond the {FILES_LIMIT} members that are read"
-        elif not info.is_dir() and parts in seen:
-            refused = "a second member of the same name"
-        if refused and (not parts or ".." in parts or refused.startswith(("a member with", "beyond"))):
-            yield Entry((info.filename or "(no name)",), None, refused, outside=True)
+    for info in members[:FILES_LIMIT]:
+        name = info.filename.replace("\\", "/")  # some zips of Windows
+        parts = PurePosixPath(name).parts
+        if name.startswith("/") or re.match(r"[A-Za-z]:", name):
+            ignored.append(f"{info.filename}: a member with an absolute path")
             continue
-        seen.add(parts)
-        modified = None
-        with contextlib.suppress(ValueError):
-            modified = datetime(*info.date_time, tzinfo=timezone.utc).timestamp()
+        if ".." in parts:
+            ignored.append(f"{info.filename}: a member that points outside (..)")
+            continue
+        if not parts:
+            ignored.append("a member without a name")
+            continue
         for depth in range(1, len(parts)):  # folders have no members of their own in some zips
             if parts[:depth] not in seen:
                 seen.add(parts[:depth])
                 yield Entry(parts[:depth])
-        if info.is_dir() and not refused:
-            yield Entry(parts)
-        elif refused:
-            yield Entry(parts, None, refused)
+        refused = ""
+        if (mode := info.external_attr >> 16) and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            refused = kind_of(mode)
+        elif name.endswith("/"):
+            if parts not in seen:
+                yield Entry(parts)
+        elif info.file_size > LIMIT:
+            refused = f"a member of more than {LIMIT >> 20} MB"
+        elif info.flag_bits & 1:
+            refused = "an encrypted member"
+        elif parts in seen:
+            ignored.append(f"{info.filename}: a second member of the same name")
         else:
+            modified = None
+            with contextlib.suppress(ValueError):
+                modified = datetime(*info.date_time, tzinfo=timezone.utc).timestamp()
             yield Entry(parts, lambda info=info: read_member(archive, info), modified=modified)
+        if refused:
+            yield Entry(parts, None, refused)
+        seen.add(parts)
+
+
+def without_wrapper(entries: list[Entry]) -> list[Entry]:
+    """The entries below the one folder in which all others lie, if it is no student's: a student's holds lessons."""
+    visible = [entry for entry in entries if not any(map(HIDDEN.match, entry.parts))]
+    inner = [entry.parts[1:] for entry in visible if len(entry.parts) > 1]
+    is_students = any(PurePosixPath(parts[0]).stem in LESSON_NAMES for parts in inner)
+    holds_students = any(len(parts) > 1 or flat_name(parts[0], list(LESSONS)) for parts in inner)
+    if len({entry.parts[0] for entry in visible}) != 1 or is_students or not holds_students:
+        return entries
+    hidden = [entry for entry in entries if HIDDEN.match(entry.parts[0])]
+    return hidden + [replace(entry, parts=entry.parts[1:]) for entry in visible if entry.parts[1:]]
 
 
 def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:

@@ -12,15 +12,18 @@ import contextlib
 import ctypes
 import fcntl
 import hashlib
+import importlib
 import json
 import multiprocessing
 import os
 import platform
+import re
 import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -32,9 +35,9 @@ from tqdm import tqdm
 import lessons
 from checks.collect import Class, CollectError, Submission, Unreadable, collect
 from checks.exercise import catalogue, checks_of
-from checks.learner import Verdict, run_check
-from checks.outputs import write_outputs
-from checks.policy import PolicyError, read_policy, settle
+from checks.learner import Learner, Verdict, run_check
+from checks.outputs import shown, write_outputs
+from checks.policy import PolicyError, read_policy, settle, unknown_students
 from checks.sandbox import PROMISES, ROOT, TIERS, Ended, Limits, SandboxedLearner, SandboxError, Zygote, choose_tier
 from lessons import LESSONS
 
@@ -44,6 +47,7 @@ BOUNDED = {
     False: "no control group can be made here, so memory is bounded for each process of a submission",
     "trusted": "nothing is bounded but time",
 }
+MOST_SECONDS = 86_400  # a day
 DEATH_SIGNAL = 1  # prctl's number for: die when the parent does
 FAILURES = ("missing", "unreadable", "flagged", "crashed", "timeout")  # the first that applies counts
 STATUSES = ("graded", "todo", *reversed(FAILURES), "ungraded")
@@ -59,7 +63,7 @@ class GradeError(Exception):
 def grade(lesson: str, label: str, content: bytes, zygote: Zygote, seed: int) -> dict:
     """Grade a file for one lesson -> what `row_of` needs: status, reason, exercises, notes, seconds.
 
-    Raises SandboxError, or RuntimeError for a check that itself broke.
+    Raises SandboxError, or GradeError for a check that itself broke.
     """
     started = time.monotonic()
     groups: dict[str, list[Callable]] = {}
@@ -83,9 +87,7 @@ def grade(lesson: str, label: str, content: bytes, zygote: Zygote, seed: int) ->
                         break
                     # what the exercises before have not used is there for the next ones
                     child.deadline = time.monotonic() + max(over - time.monotonic(), 0) / (len(left) - position)
-                    verdicts = [run_check(check, SandboxedLearner(child, seed)) for check in groups[current]]
-                    if broken := next((v for v in verdicts if v.status == "broken"), None):
-                        raise RuntimeError(f"{broken.check} broke:\n{broken.page}")
+                    verdicts = [judge(check, SandboxedLearner(child, seed), lesson) for check in groups[current]]
                     done[current] = exercise_row(verdicts)
                 current = left[-1]
                 child.leave()
@@ -106,6 +108,23 @@ def grade(lesson: str, label: str, content: bytes, zygote: Zygote, seed: int) ->
     reason = reasons[0] if status in FAILURES else "no exercise is written yet." if status == "todo" else ""
     facts = {"status": status, "reason": reason, "exercises": done, "notes": notes}
     return facts | {"seconds": time.monotonic() - started}
+
+
+def judge(check: Callable, learner: Learner, lesson: str) -> Verdict:
+    """The verdict of a check. If it raises, the reference tells whose fault that is: what a submission sends may be odd
+    enough to do that, and must not stop its grade.
+
+    Raises GradeError if the check raises for the reference too.
+    """
+    verdict = run_check(check, learner)
+    if verdict.status != "broken":
+        return verdict
+    error = re.findall(r"^([\w.]+)(?::|$)", verdict.page, re.MULTILINE)[-1]  # a message may have more lines
+    sound = run_check(check, Learner(importlib.import_module(f"solutions.{lesson}"), learner.seed))
+    if sound.status == "passed":
+        return replace(verdict, status="failed", page=f"What came back is nothing that this check can read ({error}).")
+    print(f"{check.__name__}: {verdict.page}", file=sys.stderr)  # for who mends it
+    raise GradeError(f"the check {check.__name__} broke ({error})")
 
 
 def exercise_row(verdicts: list[Verdict]) -> dict:
@@ -214,9 +233,9 @@ def work(
     pipe: Connection, inherited: list[Connection], number: int, tier: str, limits: Limits, hidden: list[Path]
 ) -> None:
     """A worker's process: grade what comes through the pipe, one submission at a time."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     for other in inherited:  # or a pipe would stay open when the parent closes it
         other.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)
@@ -301,38 +320,49 @@ class Record:
     """
 
     def __init__(self, path: Path):
-        self.path, self.rows = path, {}
-        self.file: IO[bytes] = open(path, "a+b")  # noqa: SIM115
-        self.file.seek(0)
-        good = 0
-        for number, line in enumerate(self.file, start=1):
-            try:
-                row = json.loads(line)
-                self.rows[row["student"], row["lesson"]] = row
-            except (ValueError, TypeError, KeyError):
-                if line.endswith(b"\n"):
-                    raise GradeError(
-                        f"{path}, line {number} is damaged: repair or delete this line, then run again."
-                    ) from None
-                break  # cut off by a kill or a full disk
-            if not line.endswith(b"\n"):
-                break
-            good += len(line)
-        self.file.truncate(good)
+        self.path = path
+        self.file: IO[bytes] = open(path, "ab", buffering=0)  # noqa: SIM115
+        self.rows, self.size = read_record(path)
+        self.file.truncate(self.size)
 
     def add(self, row: dict) -> None:
-        size = self.file.seek(0, os.SEEK_END)
+        rest = memoryview(json.dumps(row).encode() + b"\n")
+        size = self.size + len(rest)
         try:
-            self.file.write(json.dumps(row).encode() + b"\n")
-            self.file.flush()
-            os.fsync(self.file.fileno())
+            while rest:
+                rest = rest[self.file.write(rest) :]
+            os.fsync(self.file)
         except OSError as error:
             with contextlib.suppress(OSError):
-                os.truncate(self.path, size)
+                self.file.truncate(self.size)
             raise GradeError(
                 f"{self.path} can't be written ({error.strerror}): make room, then run the same command to go on."
             ) from None
+        self.size = size
         self.rows[row["student"], row["lesson"]] = row
+
+
+def read_record(path: Path) -> tuple[dict[tuple[str, str], dict], int]:
+    """The rows of a record by student and lesson, and how many bytes are whole lines.
+
+    A last line that a kill or a full disk has cut off is left out. Raises GradeError for any other damage.
+    """
+    rows: dict[tuple[str, str], dict] = {}
+    size = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                row = json.loads(line)
+                whole = row["lesson"] in LESSONS and type(row["student"]) is type(row["key"]) is str
+            except (ValueError, TypeError, KeyError):
+                whole = False
+            if not whole:
+                raise GradeError(f"{path}, line {number} is damaged: repair or delete this line, then run it again.")
+            rows[row["student"], row["lesson"]] = row
+            size += len(line)
+    return rows, size
 
 
 @contextlib.contextmanager
@@ -369,7 +399,7 @@ def grade_class(
     checks = {lesson: checks_key(lesson) for lesson in chosen}
     waiting: deque[tuple] = deque()
     failures: dict[tuple[str, str], str] = {}
-    order: list[tuple[Submission, str]] = []
+    order: list[Submission] = []
     limits = Limits(**about["limits"])
     workers = None
     source = found.submissions(chosen)
@@ -384,7 +414,8 @@ def grade_class(
             return
         else:
             failures[submission.student, submission.lesson] = str(result)
-            tqdm.write(f"not graded: {submission.student}, {submission.lesson}: {result}", file=sys.stderr)
+            line = f"not graded: {submission.student}, {submission.lesson}: {result}"
+            tqdm.write(shown(line), file=sys.stderr)
         bar.update()
 
     def next_task() -> tuple | None:
@@ -399,7 +430,7 @@ def grade_class(
                 except Unreadable as error:
                     submission.status, submission.reason = "unreadable", f"{submission.label}: {error}."
             key = key_of(submission, content, checks[submission.lesson], about)
-            order.append((submission, key))
+            order.append(submission)
             known = record.rows.get((submission.student, submission.lesson))
             if known and known["key"] == key and not options.regrade:
                 bar.update()
@@ -428,13 +459,12 @@ def grade_class(
         if workers:
             workers.close(at_once)
     rows = []
-    for submission, key in order:
-        row = record.rows.get((submission.student, submission.lesson))
-        if row and row["key"] == key:
-            rows.append(row | {"submitted": submission.submitted})
+    for submission in order:
+        place = submission.student, submission.lesson
+        if place in failures:
+            rows.append(ungraded(submission, f"the grader failed, and nothing is recorded: {failures[place]}"))
         else:
-            reason = failures.get((submission.student, submission.lesson), "")
-            rows.append(ungraded(submission, f"the grader failed, and nothing is recorded: {reason}"))
+            rows.append(record.rows[place] | {"submitted": submission.submitted})
     return rows
 
 
@@ -448,9 +478,10 @@ def ungraded(submission: Submission, reason: str) -> dict:
 def merged(folders: list[Path], record: Record) -> list[dict]:
     """The records of shards, joined -> their rows in the order of the course."""
     for folder in folders:
-        if not (folder / "record.jsonl").exists():
+        path = folder / "record.jsonl"
+        if not path.exists():
             raise GradeError(f"{folder} holds no record.jsonl: give the --out folders of the shards to --merge.")
-        for place, row in Record(folder / "record.jsonl").rows.items():
+        for place, row in read_record(path)[0].items():
             if record.rows.get(place) != row:
                 record.add(row)
     return sorted(record.rows.values(), key=lambda row: (LESSONS.index(row["lesson"]), row["student"]))
@@ -495,8 +526,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
             parser.error(f"--shard {options.shard} is not a part of a whole: write it as 3/8")
         options.shard = int(number), int(count)
-    if options.jobs < 1 or min(options.seconds, options.training_seconds) <= 0:
-        parser.error("--jobs starts at 1, and the seconds must be more than 0")
+    if options.merge and (options.shard or options.lesson or options.regrade):
+        parser.error("--merge joins what is graded: it goes with no --shard, --lesson or --regrade")
+    if options.jobs < 1:
+        parser.error("--jobs starts at 1")
+    if not all(0 < seconds <= MOST_SECONDS for seconds in (options.seconds, options.training_seconds)):
+        parser.error(f"the seconds of a lesson must be more than 0, and {MOST_SECONDS} at most")
     if options.memory < 64 or options.processes < 4:
         parser.error("--memory starts at 64, and --processes at 4")
     return options
@@ -533,28 +568,29 @@ def run_locked(options: argparse.Namespace, policy: Any, out: Path) -> int:
         if options.shard:
             found.students = {name: files for name, files in found.students.items() if in_shard(name, options.shard)}
         for line in found.ignored:
-            print(f"ignored: {printable(line)}", file=sys.stderr)
+            print(f"ignored: {shown(line)}", file=sys.stderr)
         torch.set_num_threads(1)
         catalogue()  # imports the check files once, for all workers
         tier, bounded = choose_tier(options.tier, limits)
-        about |= {"tier": tier, "promises": PROMISES[tier], "ignored": found.ignored}
-        about["bounded"] = BOUNDED["trusted" if tier == "trusted" else bounded]
-        print(f"sandbox: {tier} ({about['bounded']})", file=sys.stderr)
+        limited = BOUNDED["trusted" if tier == "trusted" else bounded]
+        print(f"sandbox: {tier} ({limited})", file=sys.stderr)
+        about |= {"tier": tier, "promises": [*PROMISES[tier], f"Here {limited}."], "ignored": found.ignored}
         hidden = [options.submissions.resolve(), out.resolve()]
         rows = grade_class(found, options, record, about, hidden)
+    for line in [] if options.shard else unknown_students(policy, rows):
+        print(shown(line), file=sys.stderr)
     rows = [settle(row, policy) for row in rows]
     write_outputs(rows, out, about)
     if options.gradebook:
-        from checks.gradebook import write
+        from checks.gradebook import GradebookError, write  # nbgrader takes a second to import
 
-        write(options.gradebook, rows)
+        try:
+            write(options.gradebook, rows)
+        except GradebookError as error:
+            raise GradeError(f"{out} is written, but {error}.") from None
     counts = {status: sum(row["status"] == status for row in rows) for status in STATUSES}
     print(f"{out}: " + ", ".join(f"{count} {status}" for status, count in counts.items() if count))
     return 1 if counts["ungraded"] else 0
-
-
-def printable(line: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -565,7 +601,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return run(options)
     except (GradeError, CollectError, PolicyError, SandboxError, lessons.LessonError) as error:
-        print(error, file=sys.stderr)
+        print(shown(str(error)), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\nstopped: what is graded stands in {options.out}; the same command goes on.", file=sys.stderr)

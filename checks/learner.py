@@ -251,8 +251,8 @@ class Bounded(io.TextIOBase):
 
 
 def shorten(text: str, limit: int) -> str:
-    text = "".join(char if char.isprintable() else " " for char in text)
-    return text if len(text) <= limit else text[:limit] + " ..."
+    cut = text[:limit] + " ..." * (len(text) > limit)
+    return "".join(char if char.isprintable() else " " for char in cut)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ NEEDED = ("checks/__init__.py", "checks/expect.py", "checks/learner.py", "checks
 TIERS = ("bubblewrap", "rlimits", "trusted")
 FIRST_UID = 60600  # a worker's children have a uid that no one else has
 START_SECONDS = 120  # importing torch from a cold disk
-TEXT_LIMIT = 4000
+TEXT_LIMIT = 4000  # characters
+FLAGS_LIMIT = 20
 
 PROMISES = {
     "bubblewrap": [
@@ -377,12 +378,13 @@ class Child:
         outcome = self._exchange(request).get("outcome")
         if type(outcome) is not dict or not {"error", "message"} <= set(outcome) <= {f.name for f in fields(Outcome)}:
             raise Ended("crashed", "its answer is no result of a check")
-        if outcome["error"] and outcome["error"][0] == "Disguised":
-            self.flags.append(text(outcome["message"]))
+        error, message = texts(outcome["error"]), text(outcome["message"])
+        if error[:1] == ("Disguised",):
+            self._flag(message)
         return Outcome(
             value=outcome.get("value"),
-            error=texts(outcome["error"]),
-            message=text(outcome["message"]),
+            error=error,
+            message=message,
             frames=texts(outcome.get("frames")),
             output=text(outcome.get("output")),
             todo=outcome.get("todo") is True,
@@ -403,10 +405,16 @@ class Child:
             raise Ended("crashed", self.GONE) from None
         except wire.WireError as error:
             raise Ended("crashed", f"what it sent is no message: {error}") from None
-        if type(reply) is not dict or (reply.get("nonce"), reply.get("call")) != (self.nonce, self.number):
+        asked = type(reply) is dict and type(reply.get("call")) is int and reply["call"] == self.number
+        if not asked or text(reply.get("nonce")) != self.nonce:
             raise Ended("crashed", "it sent a message that no one had asked for")
-        self.flags += [flag for flag in texts(reply.get("flags")) if flag not in self.flags]
+        for flag in texts(reply.get("flags")):
+            self._flag(flag)
         return reply
+
+    def _flag(self, sentence: str) -> None:
+        if sentence not in self.flags and len(self.flags) < FLAGS_LIMIT:
+            self.flags.append(sentence)
 
 
 def text(value: object) -> str:

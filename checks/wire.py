@@ -76,7 +76,9 @@ def _value(value: Any, body: memoryview) -> tuple[Any, memoryview]:
     """A decoded value, and what is left of the tensors' bytes."""
     if type(value) is int and value.bit_length() > 64:
         raise WireError(f"an integer of {value.bit_length()} bits came")
-    if value is None or type(value) in (bool, int, float, str):
+    if type(value) is str:
+        return value.encode(errors="replace").decode(), body  # a lone surrogate could not be written to any file
+    if value is None or type(value) in (bool, int, float):
         return value, body
     [(kind, content)] = value.items()
     if kind == "tensor":

@@ -40,7 +40,7 @@ from checks import expect, learner, wire
 
 CHECKS = "course_checks"  # the module that holds the functions of the check file
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PIDS, NEW_NET = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
-NO_SUID, NO_DEVICES = 2, 4
+NO_SUID, NO_DEVICES, BIND, RECURSIVE = 2, 4, 0x1000, 0x4000
 SET_CHILD_SUBREAPER, SET_NO_NEW_PRIVILEGES = 36, 38
 CAPABILITIES_VERSION = 0x20080522
 MAPPED_UID = 1000  # a child's uid where the zygote may not change to another
@@ -206,6 +206,9 @@ def enter_namespaces(writer: int) -> None:
         code = os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
         os._exit(code if code >= 0 else 128 - code)
     os.close(writer)
+    # in a chroot the kernel refuses new user namespaces, whose owner could mount and reach much more of the kernel
+    system_call("mount", b"/", b"/tmp", None, BIND | RECURSIVE, None)
+    os.chroot("/tmp")
     system_call("mount", b"proc", b"/proc", b"proc", NO_SUID | NO_DEVICES, None)
     for folder in (b"/tmp", b"/dev/shm"):
         system_call("mount", b"tmpfs", folder, b"tmpfs", NO_SUID | NO_DEVICES, b"size=16m,mode=1777")
@@ -302,6 +305,7 @@ class Sent(MetaPathFinder, Loader):
 
 
 MISSING = object()
+CHANGING = ("__warningregistry__", "Storage")  # by a warning, and by torch.set_default_dtype
 
 
 class Guard:
@@ -324,7 +328,7 @@ class Guard:
             now = vars(owner)
             for name, value in before.items():
                 private = name.startswith("_") and not name.endswith("__")
-                if not private and name != "__warningregistry__" and now.get(name, MISSING) is not value:
+                if not private and name not in CHANGING and now.get(name, MISSING) is not value:
                     self.found[f"it replaces {owner.__name__}.{name}"] = None
         for function, code in self.code.items():
             if function.__code__ is not code:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SECTION = re.search(r"^## Add a lesson\n(.*?)(?=^## )", (ROOT / "solutions/README.md").read_text(), re.M | re.S).group(1)
+SECTION = re.search(r"^## Add a lesson\n(.*?)(?=^## )", (ROOT / "solutions/README.md").read_text(), re.M | re.S).group(
+    1
+)
 BLOCK = re.compile(r"^ *```(\w+)(?: title=(\S+))?\n(.*?)^ *```$", re.M | re.S)
 
 
