@@ -11,14 +11,17 @@ import argparse
 import contextlib
 import csv
 import dataclasses
+import functools
 import importlib
 import io
 import math
 import os
 import pickle
 import signal
+import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -27,17 +30,18 @@ from types import SimpleNamespace
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from data import ImageError, load_images
+from data import ImageError, Images, load_images
 from lessons import LessonError, unwritten
 from solutions.diagnostics import effective_rank, feature_std, loss_baselines
+from solutions.recipe import NORMALISE, PHOTOS_MINUTES, RECIPES, changes_step, recipe_step
 from solutions.report import draw_pictures, write_report
 
 PIECES = ("vision_transformer", "masking", "teacher", "predictor", "training")
-PROBE_IMAGES = 64  # held-out images that every row of metrics.csv is measured on
+PROBE_IMAGES = 48  # held-out images that every row of metrics.csv is measured on
+SHOWN = ("held_out_loss", "per_position", "feature_std", "effective_rank")  # of the last row, beside the progress bar
 
 
 class TrainingError(Exception):
@@ -55,6 +59,7 @@ def option(default, help: str, choices: tuple | None = None):
 class Config:
     """Everything that decides what a run computes."""
 
+    recipe: str = option("plain", "plain I-JEPA, or other defaults of the options below", tuple(RECIPES))
     data: str = option("photos", "photos, cifar10, or a folder of images")
     image_size: int = option(224, "pixels a side")
     patch_size: int = option(16, "pixels a side")
@@ -66,10 +71,14 @@ class Config:
     predictor_heads: int = option(2, "attention heads of the predictor")
     batch_size: int = option(32, "images a step, of all processes together")
     steps: int = option(200, "optimiser steps of the whole run")
+    minutes: float = option(0.0, "if not 0: as many steps as fit into this time, measured at the start")
     lr: float = option(1e-3, "peak learning rate")
     warmup: float = option(0.1, "fraction of the steps in which the learning rate rises")
     weight_decay: float = option(0.04, "weight decay at the start; it ends at ten times this")
     momentum: float = option(0.996, "EMA momentum of the teacher at the start; it ends at 1")
+    target_norm: str = option("layer", "what normalises the targets: each token, or each feature", tuple(NORMALISE))
+    variance: float = option(0.0, "weight of the variance term on the student's tokens")
+    covariance: float = option(0.0, "weight of the covariance term on them")
     precision: str = option("auto", "auto measures which one this machine multiplies faster", ("auto", "fp32", "bf16"))
     compile: bool = option(False, "compile the three networks with torch.compile")
     device: str = option("auto", "auto, cpu, cuda or mps")
@@ -107,7 +116,7 @@ def parse(arguments: list[str]) -> tuple[Config, Path, dict | None]:
         out = out or new_run_folder(Path("runs") / Path(given.get("data", Config.data)).name)
         if (out / "checkpoint.pt").exists():
             raise TrainingError(f"{out} already holds a run: add --resume to go on with it, or choose another --out")
-        return Config(**given), out, None
+        return configure(given), out, None
 
     if resume is not True:
         if out is not None and out != Path(resume):
@@ -117,7 +126,7 @@ def parse(arguments: list[str]) -> tuple[Config, Path, dict | None]:
         raise TrainingError("--resume needs to know which run: give its folder, as in --resume runs/photos")
     elif not (out / "checkpoint.pt").exists():
         print(f"{out} holds no checkpoint yet: starting at step 0")
-        return Config(**given), out, None
+        return configure(given), out, None
     checkpoint = load_checkpoint(out / "checkpoint.pt")
     config = Config(**checkpoint["config"])
     for name, value in given.items():
@@ -127,6 +136,15 @@ def parse(arguments: list[str]) -> tuple[Config, Path, dict | None]:
                 "leave the option out to go on, or start a new run in another --out"
             )
     return config, out, checkpoint
+
+
+def configure(given: dict) -> Config:
+    """The options given, over those of the recipe, over the defaults; --steps beats a recipe's minutes."""
+    config = Config(**(RECIPES[given.get("recipe", Config.recipe)] | given))
+    if config.minutes and "minutes" not in given:
+        minutes = 0.0 if "steps" in given else PHOTOS_MINUTES if config.data == "photos" else config.minutes
+        config = dataclasses.replace(config, minutes=minutes)
+    return config
 
 
 def new_run_folder(base: Path) -> Path:
@@ -144,7 +162,9 @@ def validate(config: Config, processes: int) -> None:
     for name in (*sizes, "batch_size", "steps", "log_every", "save_every"):
         if getattr(config, name) < 1:
             raise TrainingError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(config, name)}")
-    for name, low, high in (("warmup", 0, 1), ("momentum", 0, 1), ("lr", 0, math.inf), ("weight_decay", 0, math.inf)):
+    limits = {"warmup": 1, "momentum": 1, "minutes": 10_000}
+    for name in (*limits, "lr", "weight_decay", "variance", "covariance"):
+        low, high = 0, limits.get(name, math.inf)
         if not low <= getattr(config, name) <= high:
             raise TrainingError(
                 f"--{name.replace('_', '-')} must lie between {low} and {high}, got {getattr(config, name)}"
@@ -162,6 +182,8 @@ def validate(config: Config, processes: int) -> None:
         raise TrainingError(
             f"--batch-size {config.batch_size} is not a multiple of the {processes} processes: make it one"
         )
+    if processes > 1 and (config.minutes or changes_step(config)):
+        raise TrainingError("the recipe needs the whole batch in one process: start it without torchrun")
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -214,6 +236,15 @@ def load_pieces(package: str) -> SimpleNamespace:
     return SimpleNamespace(**names)
 
 
+def open_images(config: Config) -> tuple[Images, Images]:
+    """The training and the held-out images of a run."""
+    train, val = (
+        load_images(config.data, config.image_size, split=split, seed=config.seed, min_side=config.patch_size)
+        for split in ("train", "val")
+    )
+    return train, val
+
+
 def build_model(pieces: SimpleNamespace, config: Config) -> nn.Module:
     """A new IJEPA; its weights depend on the seed alone."""
     torch.manual_seed(config.seed)
@@ -245,7 +276,7 @@ def choose_precision(device: torch.device) -> str:
         return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.ones(4096, 256, dtype=dtype), torch.ones(256, 768, dtype=dtype)
+        a, b = torch.ones(1024, 256, dtype=dtype), torch.ones(256, 768, dtype=dtype)
         a @ b
         start = time.perf_counter()
         for _ in range(5):
@@ -254,7 +285,7 @@ def choose_precision(device: torch.device) -> str:
     return "bf16" if seconds[torch.bfloat16] * 1.2 < seconds[torch.float32] else "fp32"
 
 
-def measure(networks: dict[str, nn.Module], images: Tensor, masks) -> dict[str, float]:
+def measure(networks: dict[str, nn.Module], images: Tensor, masks, target_norm: str) -> dict[str, float]:
     """One row of metrics: the held-out loss beside its baselines, and the spread and rank of the
     teacher's features.
     """
@@ -263,7 +294,7 @@ def measure(networks: dict[str, nn.Module], images: Tensor, masks) -> dict[str, 
         tokens = teacher(images)
         predictions = predictor(student(images, keep=masks.context), masks.context, masks.targets)
     student.train(), predictor.train()
-    row = loss_baselines(predictions, F.layer_norm(tokens.float(), tokens.shape[-1:]), masks.targets)
+    row = loss_baselines(predictions, NORMALISE[target_norm](tokens.float()), masks.targets)
     return {
         "held_out_loss": row.pop("loss"),
         **row,
@@ -276,6 +307,16 @@ def varied(kinds: Tensor, count: int = 4) -> list[int]:
     """The first few images of different kinds [n]: what the pictures show (labels choose nothing else)."""
     first = {kind: place for place, kind in reversed(list(enumerate(kinds.tolist())))}
     return sorted(first.values())[:count]
+
+
+def steps_within(minutes: float, advance: Callable[[int], Tensor]) -> int:
+    """How many steps take so long, from those that fit into 2 % of it; the first two only warm up."""
+    times: list[float] = []
+    while len(times) < 6 or sum(times) < 0.02 * 60 * minutes:
+        start = time.perf_counter()
+        advance(len(times)).item()
+        times.append(time.perf_counter() - start)
+    return max(1, int(0.93 * 60 * minutes / statistics.mean(times[2:])))  # the rest: start, metrics, pictures
 
 
 @contextlib.contextmanager
@@ -297,8 +338,18 @@ def stop_signals():
             signal.signal(signum, handler)
 
 
-def train(config: Config, out: Path, checkpoint: dict | None) -> int:
-    """Train, or go on training, in the run folder -> the exit code."""
+def train(
+    config: Config,
+    out: Path,
+    checkpoint: dict | None = None,
+    pieces: SimpleNamespace | None = None,
+    sources: tuple[Images, Images] | None = None,
+) -> int:
+    """Train, or go on training, in the run folder -> the exit code.
+
+    pieces: what load_pieces gives, perhaps with one of them swapped; sources: training and held-out
+    images that are open already. By default the config says both.
+    """
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     validate(config, processes)
     device = choose_device(config.device)
@@ -312,8 +363,7 @@ def train(config: Config, out: Path, checkpoint: dict | None) -> int:
 
     if rank > 0:
         dist.barrier()  # the first process downloads what is not there yet
-    images = load_images(config.data, config.image_size, split="train", seed=config.seed, min_side=config.patch_size)
-    held_out = load_images(config.data, config.image_size, split="val", seed=config.seed, min_side=config.patch_size)
+    images, held_out = sources or open_images(config)
     if rank == 0 and processes > 1:
         dist.barrier()
     if len(held_out) < 2:
@@ -323,20 +373,49 @@ def train(config: Config, out: Path, checkpoint: dict | None) -> int:
         raise TrainingError(f"{config.data} holds one image: training needs at least 2")
     probe = held_out.indices_at(0, min(PROBE_IMAGES, len(held_out)))
     probe_images = held_out.batch(probe).to(device)
-    pieces = load_pieces(config.pieces)
+    pieces = pieces or load_pieces(config.pieces)
+    train_step = functools.partial(recipe_step, pieces, config) if changes_step(config) else pieces.train_step
     grid_size = config.image_size // config.patch_size
 
     def masks_for(batch_size: int, seed: int, share: slice = slice(None)):
         masks = pieces.sample_masks(batch_size, grid_size, torch.Generator().manual_seed(seed))
         return type(masks)(*(indices[share].to(device) for indices in masks))
 
-    try:
+    share = slice(rank * config.batch_size // processes, (rank + 1) * config.batch_size // processes)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+
+    def advance(model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> Tensor:
+        """One step -> its loss."""
+        step_seed = config.seed + 1_000_003 * (step + 1)
+        torch.manual_seed(step_seed)
+        batch = images.batch(images.indices_at(step, config.batch_size)[share]).to(device)
+        masks = masks_for(config.batch_size, step_seed, share)
+        warmup_steps = round(config.warmup * config.steps)
+        lr = pieces.learning_rate_at(step, config.steps, warmup_steps, peak=config.lr, start=config.lr / 5)
+        decay = pieces.weight_decay_at(step, config.steps, config.weight_decay, 10 * config.weight_decay)
+        for group in optimizer.param_groups:
+            group["lr"], group["weight_decay"] = lr, decay if group["weight_decay"] else 0.0
+        momentum = pieces.momentum_at(step, config.steps, config.momentum)
+        with autocast:
+            return train_step(model, batch, masks, optimizer, momentum)
+
+    def assemble() -> tuple[nn.Module, torch.optim.Optimizer]:
         model = build_model(pieces, config).to(device)
+        return model, torch.optim.AdamW(pieces.parameter_groups(model, config.weight_decay), lr=config.lr)
+
+    try:
+        model, optimizer = assemble()
         probe_masks = masks_for(len(probe_images), config.seed)
     except ValueError as error:
         raise TrainingError(f"these sizes do not work: {error}") from None
+    if config.minutes and not checkpoint:
+        config = dataclasses.replace(
+            config, steps=steps_within(config.minutes, functools.partial(advance, *assemble()))
+        )
+        print(
+            f"{config.steps} steps of {config.batch_size} images fit into {config.minutes:g} minutes", file=sys.stderr
+        )
     networks = {"student": model.student, "teacher": model.teacher, "predictor": model.predictor}
-    optimizer = torch.optim.AdamW(pieces.parameter_groups(model, config.weight_decay), lr=config.lr)
     step, rows, recent = 0, [], []  # recent: the training losses since the last row
     if checkpoint:
         for name, network in networks.items():
@@ -349,11 +428,10 @@ def train(config: Config, out: Path, checkpoint: dict | None) -> int:
     if processes > 1:
         model.student = DistributedDataParallel(model.student, broadcast_buffers=False)
         model.predictor = DistributedDataParallel(model.predictor, broadcast_buffers=False)
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
     def log() -> None:
         with autocast:
-            row = measure(networks, probe_images, probe_masks)
+            row = measure(networks, probe_images, probe_masks, config.target_norm)
         rows.append({"step": step, "loss": sum(recent) / len(recent) if recent else row["held_out_loss"], **row})
         recent.clear()
         text = io.StringIO()
@@ -369,8 +447,6 @@ def train(config: Config, out: Path, checkpoint: dict | None) -> int:
         torch.save(state | {"step": step, "rows": rows, "recent": recent}, buffer)
         write_atomic(out / "checkpoint.pt", buffer.getvalue())
 
-    share = slice(rank * config.batch_size // processes, (rank + 1) * config.batch_size // processes)
-    warmup_steps = round(config.warmup * config.steps)
     if rank == 0 and not rows:
         log()
         save()
@@ -379,17 +455,7 @@ def train(config: Config, out: Path, checkpoint: dict | None) -> int:
     stopping = False
     with bar, stop_signals() as received:
         while step < config.steps and not stopping:
-            step_seed = config.seed + 1_000_003 * (step + 1)
-            torch.manual_seed(step_seed)
-            batch = images.batch(images.indices_at(step, size)[share]).to(device)
-            masks = masks_for(size, step_seed, share)
-            lr = pieces.learning_rate_at(step, config.steps, warmup_steps, peak=config.lr, start=config.lr / 5)
-            decay = pieces.weight_decay_at(step, config.steps, config.weight_decay, 10 * config.weight_decay)
-            for group in optimizer.param_groups:
-                group["lr"], group["weight_decay"] = lr, decay if group["weight_decay"] else 0.0
-            momentum = pieces.momentum_at(step, config.steps, config.momentum)
-            with autocast:
-                loss = pieces.train_step(model, batch, masks, optimizer, momentum)
+            loss = advance(model, optimizer, step)
             summary = torch.stack([loss.float(), torch.tensor(float(len(received)), device=device)])
             if processes > 1:  # the mean loss, and an agreement to stop after the same step
                 dist.all_reduce(summary)
@@ -402,10 +468,12 @@ def train(config: Config, out: Path, checkpoint: dict | None) -> int:
                     "the checkpoint before it is kept"
                 )
             bar.update(size)
-            bar.set_postfix(loss=f"{recent[-1]:.4f}", refresh=False)
             if rank == 0:
+                now = {"loss": recent[-1]}
                 if step % config.log_every == 0 or step == config.steps:
                     log()
+                now |= {name: rows[-1][name] for name in SHOWN}
+                bar.set_postfix({name: f"{value:.3g}" for name, value in now.items()}, refresh=False)
                 if step % config.save_every == 0 or step == config.steps or stopping:
                     save()
     if stopping and step < config.steps:

@@ -1,0 +1,79 @@
+"""What `--recipe minutes` adds to the plain I-JEPA so that it learns on a CPU in minutes; RESULTS.md has the evidence.
+
+The plain one needs hundreds of thousands of steps. In a few thousand its teacher's features shrink towards a few
+directions: the loss falls because the targets become easy. Two changes stop that, and none needs a label:
+
+- the targets are standardised feature by feature over the batch, in place of layer_norm over the features of a token:
+  a feature that is the same everywhere is worth nothing, one that shrinks is blown up again;
+- the student's context tokens get the variance and covariance terms of VICReg (Bardes et al. 2022, section 4.1), in
+  the ratio of that paper, 25 to 1.
+"""
+
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from solutions.vision_transformer import gather_tokens
+
+# The defaults that a recipe changes. A small encoder sees more images in ten minutes than a large one.
+RECIPES = {
+    "plain": {},
+    "minutes": {
+        "image_size": 32,
+        "patch_size": 4,
+        "predictor_dim": 48,
+        "batch_size": 64,
+        "minutes": 10.0,
+        "lr": 3e-3,
+        "momentum": 0.98,
+        "target_norm": "batch",
+        "variance": 1.0,
+        "covariance": 0.04,
+        "log_every": 200,
+        "save_every": 200,
+    },
+}
+PHOTOS_MINUTES = 3.0  # of a recipe with a time: nine photographs have no more to give
+
+
+def standardise(tokens: Tensor) -> Tensor:
+    """Tokens [B, N, D] -> each feature with mean 0 and variance 1 over all B * N of them."""
+    mean, variance = tokens.mean((0, 1)), tokens.var((0, 1), correction=0)
+    return (tokens - mean) / (variance + 1e-4).sqrt()
+
+
+NORMALISE = {"layer": lambda tokens: F.layer_norm(tokens, tokens.shape[-1:]), "batch": standardise}
+
+
+def changes_step(settings) -> bool:
+    """Whether a run with these settings (a train.Config) needs recipe_step in place of lesson 6's."""
+    return settings.target_norm != "layer" or bool(settings.variance or settings.covariance)
+
+
+def variance_covariance(features: Tensor) -> tuple[Tensor, Tensor]:
+    """VICReg's two terms of features [K, D]: how far each feature's standard deviation over the rows is below 1, on
+    average, and the sum of the squared covariances of different features, divided by D.
+    """
+    centred = features - features.mean(dim=0)
+    variance = F.relu(1 - (centred.var(dim=0) + 1e-4).sqrt()).mean()
+    covariance = centred.T @ centred / (len(centred) - 1)
+    return variance, (covariance.square().sum() - covariance.diagonal().square().sum()) / features.shape[1]
+
+
+def recipe_step(
+    pieces: SimpleNamespace, settings, model: nn.Module, images: Tensor, masks, optimizer, momentum: float
+) -> Tensor:
+    """Lesson 6's train_step with the recipe's targets and terms -> the prediction loss alone, detached."""
+    with torch.no_grad():
+        tokens = NORMALISE[settings.target_norm](model.teacher(images).float())
+        targets = gather_tokens(tokens, masks.targets.flatten(1)).unflatten(1, masks.targets.shape[1:])
+    context_tokens = model.student(images, keep=masks.context)
+    loss = pieces.jepa_loss(model.predictor(context_tokens, masks.context, masks.targets), targets)
+    variance, covariance = variance_covariance(context_tokens.flatten(0, 1).float())
+    optimizer.zero_grad()
+    (loss + settings.variance * variance + settings.covariance * covariance).backward()
+    optimizer.step()
+    pieces.update_teacher(model.teacher, model.student, momentum)
+    return loss.detach()

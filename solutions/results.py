@@ -1,0 +1,417 @@
+"""What learns, what collapses, and what each part of the recipe is worth: `python -m solutions.results`.
+
+Trains every row of the table with several seeds, measures the frozen teacher with labels (which training never sees),
+and writes RESULTS.md and results.png beside this file. A run that is done is not done again: stop it and start it
+again as you like. `--row NAME` runs one row alone and prints it.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import functools
+import io
+import json
+import math
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from data import ImageError, Images
+from solutions.diagnostics import knn_accuracy
+from solutions.masking import Masks, block_indices, sample_block_size, sample_masks
+from solutions.recipe import NORMALISE, RECIPES
+from solutions.report import verdict
+from solutions.train import Config, TrainingError, build_model, load_checkpoint, load_pieces, open_images, train
+
+HERE = Path(__file__).parent
+STEPS, LONG_STEPS = 200, 3_500  # of 64 images: 1 to 2 minutes of one core, and 10 minutes of two
+BANK, QUERIES = 5_000, 2_000  # images of the training and of the held-out part that the probes use
+
+Pieces = SimpleNamespace
+
+
+# What is taken away: each function swaps one piece of lessons 2 to 6
+
+
+def no_ema(pieces: Pieces) -> None:
+    pieces.momentum_at = lambda step, total_steps, start: 0.0
+
+
+def no_positions(pieces: Pieces) -> None:
+    class Blind(pieces.Predictor):
+        def __init__(self, *sizes: int):
+            super().__init__(*sizes)
+            self.predictor_pos_embed.data.zero_()
+
+    pieces.Predictor = Blind
+
+
+def random_masks(pieces: Pieces) -> None:
+    """As many targets of as many patches, but each patch by itself anywhere, and the context from all others."""
+
+    def sample(batch_size: int, grid_size: int, generator: torch.Generator) -> Masks:
+        _, count, size = sample_masks(batch_size, grid_size, generator).targets.shape
+        targets = torch.rand(batch_size, count, grid_size**2, generator=generator).topk(size).indices
+        keys = torch.rand(batch_size, grid_size**2, generator=generator).scatter(1, targets.flatten(1), -1.0)
+        return Masks(keys.topk(int((keys >= 0).sum(dim=1).min())).indices, targets)
+
+    pieces.sample_masks = sample
+
+
+def overlap(pieces: Pieces) -> None:
+    """The context is the whole context block: it shows the targets as well."""
+
+    def sample(batch_size: int, grid_size: int, generator: torch.Generator) -> Masks:
+        targets = sample_masks(batch_size, grid_size, generator).targets
+        size = sample_block_size(grid_size, (0.85, 1.0), (1.0, 1.0), generator)
+        return Masks(block_indices(batch_size, 1, grid_size, size, generator)[:, 0], targets)
+
+    pieces.sample_masks = sample
+
+
+def number_of_targets(count: int) -> Callable[[Pieces], None]:
+    def swap(pieces: Pieces) -> None:
+        pieces.sample_masks = functools.partial(sample_masks, num_targets=count)
+
+    return swap
+
+
+def no_normalisation(pieces: Pieces) -> None:
+    NORMALISE["none"] = lambda tokens: tokens
+
+
+# The table
+
+
+@dataclasses.dataclass
+class Row:
+    """One line of the table: a recipe, what differs from it, and what is swapped."""
+
+    name: str
+    text: str
+    recipe: str | None = "minutes"  # None: nothing is trained
+    changes: dict = dataclasses.field(default_factory=dict)
+    swap: Callable[[Pieces], None] | None = None
+
+    def config(self, data: str, seed: int) -> Config:
+        sizes = {name: RECIPES["minutes"][name] for name in ("image_size", "patch_size", "predictor_dim", "batch_size")}
+        every = {"steps": STEPS, "minutes": 0.0, "log_every": 50, "save_every": STEPS, "precision": "fp32"}
+        every |= {"data": data, "seed": seed}
+        return Config(**(sizes | RECIPES[self.recipe or "plain"] | every | self.changes))
+
+
+ROWS = (
+    Row("pixels", "raw pixels, nothing trained", None),
+    Row("random", "random encoder, nothing trained", None),
+    Row("plain", "plain I-JEPA", "plain"),
+    Row("plain-no-ema", "plain I-JEPA, the teacher is the student", "plain", swap=no_ema),
+    Row("recipe", "the recipe"),
+    Row("no-ema", "recipe, the teacher is the student", swap=no_ema),
+    Row("no-norm", "recipe, targets not normalised", changes={"target_norm": "none"}, swap=no_normalisation),
+    Row(
+        "layer-norm", "recipe, targets normalised token by token, as in the plain one", changes={"target_norm": "layer"}
+    ),
+    Row("no-positions", "recipe, no positions in the predictor", swap=no_positions),
+    Row("random-masks", "recipe, random patches in place of blocks", swap=random_masks),
+    Row("overlap", "recipe, the context shows the targets", swap=overlap),
+    Row("no-variance", "recipe, no variance and covariance terms", changes={"variance": 0.0, "covariance": 0.0}),
+    Row("targets-1", "recipe, 1 target in place of 4", swap=number_of_targets(1)),
+    Row("targets-2", "recipe, 2 targets in place of 4", swap=number_of_targets(2)),
+    Row("recipe-long", "the recipe, 10 minutes of two cores", changes={"steps": LONG_STEPS, "log_every": 500}),
+)
+
+# What the paper found (tables 1, 6, 8 and 10): the first row is better than the second, its numbers in percent.
+PAPER = (
+    ("recipe", "random-masks", "blocks beat random patches as targets (54.2 against 17.6)"),
+    ("recipe", "targets-1", "4 targets beat 1 (54.2 against 9.0)"),
+    ("recipe", "targets-2", "4 targets beat 2 (54.2 against 22.0)"),
+)
+EXPECTED = (
+    ("plain", "random", "plain I-JEPA beats the random encoder"),
+    ("recipe", "plain", "the recipe beats plain I-JEPA"),
+    ("recipe", "random", "the recipe beats the random encoder"),
+    ("recipe", "pixels", "the recipe beats raw pixels"),
+    ("recipe", "no-ema", "an averaged teacher beats a teacher that is the student"),
+    ("recipe", "no-norm", "normalised targets beat raw ones"),
+    ("recipe", "layer-norm", "targets standardised over the batch beat targets normalised token by token"),
+    ("recipe", "no-positions", "a predictor that knows the places beats one that does not"),
+    ("recipe", "overlap", "a context without the targets beats one that shows them"),
+    ("recipe", "no-variance", "the variance and covariance terms help"),
+)
+
+
+# Measuring with labels
+
+
+def linear_probe(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_labels: Tensor) -> float:
+    """Ridge regression of the classes on standardised features: bank [K, D], queries [Q, D] -> share right, 0..1."""
+    mean, std = bank.mean(dim=0), bank.std(dim=0) + 1e-6
+    bank, queries = ((f - mean).double() / std.double() for f in (bank, queries))
+    classes = F.one_hot(bank_labels).double()
+    share = classes.mean(dim=0)
+    gram = bank.T @ bank / len(bank) + 0.01 * torch.eye(bank.shape[1], dtype=torch.float64)
+    weights = torch.linalg.solve(gram, bank.T @ (classes - share) / len(bank))
+    return ((queries @ weights + share).argmax(dim=1) == query_labels).double().mean().item()
+
+
+def some(images: Images, count: int) -> Tensor:
+    """The same indices for every run: [min(count, len)], drawn at random."""
+    return torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
+
+
+def probes(encode: Callable[[Tensor], Tensor], sources: tuple[Images, Images]) -> dict[str, float]:
+    """kNN and linear probe of encode: images [B, 3, S, S] -> features [B, D]."""
+    parts: list[Tensor] = []
+    for images, count in zip(sources, (BANK, QUERIES), strict=True):
+        indices = some(images, count)
+        with torch.no_grad():
+            parts += [torch.cat([encode(images.batch(part)) for part in indices.split(250)]), images.labels[indices]]
+    return {"knn": knn_accuracy(*parts), "probe": linear_probe(*parts)}
+
+
+def pooled(teacher: nn.Module) -> Callable[[Tensor], Tensor]:
+    return lambda images: teacher(images).mean(dim=1)
+
+
+def run(row: Row, seed: int, data: str, sources: tuple[Images, Images], folder: Path) -> dict:
+    """Train and measure one row with one seed, or read what was measured before."""
+    done = folder / "result.json"
+    if done.exists():
+        return json.loads(done.read_text())
+    for images in sources:
+        images.seed = seed
+    config, pieces = row.config(data, seed), load_pieces("solutions")
+    result = {"row": row.name, "seed": seed}
+    encode = functools.partial(torch.flatten, start_dim=1)
+    if row.swap:
+        row.swap(pieces)
+    if row.name == "random":
+        encode = pooled(build_model(pieces, config).teacher)
+    elif row.recipe:
+        resumable = (folder / "checkpoint.pt").exists()
+        checkpoint = load_checkpoint(folder / "checkpoint.pt") if resumable else None
+        start, clock = time.process_time(), time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            code = train(config, folder, checkpoint, pieces, sources)
+        if code:
+            raise KeyboardInterrupt
+        cores, minutes = time.process_time() - start, (time.perf_counter() - clock) / 60
+        trained = config.batch_size * (config.steps - (checkpoint["step"] if checkpoint else 0))
+        checkpoint = load_checkpoint(folder / "checkpoint.pt")
+        teacher = build_model(pieces, config).teacher
+        teacher.load_state_dict(checkpoint["teacher"])
+        encode = pooled(teacher)
+        first, last = checkpoint["rows"][0], checkpoint["rows"][-1]
+        result |= {name: last[name] for name in ("held_out_loss", "constant", "per_position", "wrong_image")}
+        result |= {"effective_rank": last["effective_rank"], "spread": last["feature_std"] / first["feature_std"]}
+        result |= {"verdict": verdict(checkpoint["rows"]).split(":")[0]}
+        result |= {"core_minutes": cores / 60, "minutes": minutes, "images_per_core_second": trained / cores}
+    result |= probes(encode, sources)
+    folder.mkdir(parents=True, exist_ok=True)
+    done.write_text(json.dumps(result))
+    return result
+
+
+# Writing
+
+COLUMNS = {
+    "held_out_loss": "loss",
+    "constant": "best constant",
+    "per_position": "best per position",
+    "wrong_image": "other image",
+    "spread": "spread kept",
+    "effective_rank": "rank",
+    "knn": "kNN",
+    "probe": "linear probe",
+    "core_minutes": "core minutes",
+    "images_per_core_second": "images/s a core",
+}
+
+
+def cell(values: list[float]) -> str:
+    """Mean and standard deviation over seeds, in three digits."""
+    mean = statistics.mean(values)
+    digits = 3 if abs(mean) < 1 else 2 if abs(mean) < 10 else 0
+    return f"{mean:.{digits}f}" + (f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else "")
+
+
+def table(results: dict[str, list[dict]]) -> str:
+    """A Markdown table, a line a row, an empty cell where there is nothing to measure."""
+    lines = ["| row | what | seeds | " + " | ".join(COLUMNS.values()) + " | verdict |"]
+    lines.append("|" + " --- |" * (len(COLUMNS) + 4))
+    for row in ROWS:
+        if runs := results.get(row.name):
+            cells = [cell([r[name] for r in runs]) if name in runs[0] else "" for name in COLUMNS]
+            verdicts = sorted({r.get("verdict", "").lower() for r in runs})
+            lines.append(
+                f"| `{row.name}` | {row.text} | {len(runs)} | " + " | ".join([*cells, ", ".join(verdicts)]) + " |"
+            )
+    return "\n".join(lines)
+
+
+def judged(claims: tuple, results: dict[str, list[dict]]) -> str:
+    """Each claim "better, worse, text" with the kNN of both rows: a difference counts if it is larger than twice its
+    standard error over the seeds.
+    """
+    lines = []
+    for better, worse, text in claims:
+        pair = [[run["knn"] for run in results.get(name, [])] for name in (better, worse)]
+        if min(map(len, pair)) == 0:
+            lines.append(f"- {text}: not measured.")
+            continue
+        gap = statistics.mean(pair[0]) - statistics.mean(pair[1])
+        error = math.sqrt(sum(statistics.variance(values) / len(values) for values in pair if len(values) > 1))
+        answer = "no difference beyond the spread of the seeds"
+        if abs(gap) > 2 * error:
+            answer = "it is so" if gap > 0 else "**it is the other way round**"
+        lines.append(f"- {text}: {answer} (kNN {cell(pair[0])} against {cell(pair[1])}).")
+    return "\n".join(lines)
+
+
+PAGE = """# Results
+
+`python -m solutions.results --data {data}` made this page: {date}, {machine}, {threads} thread(s), torch {torch},
+{images} training images ({classes}). Numbers are the mean over seeds ± their standard
+deviation. Core minutes are processor time: they do not count the time that a busy machine made a run wait.
+
+All rows have one encoder (96 wide, 4 blocks, 32 px in patches of 4), batches of 64, and {steps} steps, unless they
+say otherwise. That is short: a run costs one to two minutes of one core. Read differences between rows, not the height
+of the numbers. kNN (20 neighbours, cosine) and the linear probe (ridge regression) use the frozen teacher's patch
+features, averaged over the image, of {bank} training and {queries} held-out images: the only place with labels.
+
+{table}
+
+![loss against kNN](results.png)
+
+Each mark is one run. If a low loss were evidence of good features, the marks would fall from the upper left to the
+lower right.
+
+## What was expected, and what came
+
+{expected}
+
+## Beside the paper's ablations
+
+The paper's numbers are for ImageNet at 1 % of the labels, after hundreds of epochs of a large encoder. What can agree
+here is a direction, not a number.
+
+{paper}
+
+## What was not reached
+
+{open}
+"""
+
+
+def not_reached(results: dict[str, list[dict]]) -> str:
+    """The goals of the recipe beside what its longest run gave."""
+    name = "recipe-long" if results.get("recipe-long") else "recipe"
+    runs = results.get(name)
+    if not runs:
+        return "The recipe has not been run."
+    lines = []
+    for key, text, goal in (("knn", "kNN", 0.45), ("probe", "linear probe", 0.50)):
+        value = statistics.mean(run[key] for run in runs)
+        word = "reached" if value >= goal else "not reached"
+        lines.append(f"- {text} of {goal:.2f} in 10 minutes of two cores: {word} (`{name}` gave {value:.3f}).")
+    lines += [f"- `{row.name}` has not been run." for row in ROWS if not results.get(row.name)]
+    return "\n".join(lines)
+
+
+def draw(results: dict[str, list[dict]]) -> bytes:
+    """Loss against kNN, a mark a run: the picture that shows why a low loss is no evidence."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from lessons.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED
+
+    with plt.rc_context({"font.size": 13, "axes.spines.top": False, "axes.spines.right": False}):
+        figure, axes = plt.subplots(figsize=(11, 6.5), layout="constrained")
+        trained = [row.name for row in ROWS if row.recipe and results.get(row.name)]
+        for number, name in enumerate(trained):
+            color = (BLUE, ORANGE, GREEN, RED, PURPLE, INK)[number % 6]
+            points = [(run["held_out_loss"], run["knn"]) for run in results[name]]
+            axes.scatter(
+                *zip(*points, strict=True), s=90, color=color, marker="osD^vP*X"[number * 3 % 8], label=name, alpha=0.85
+            )
+        for name, dash in (("pixels", "--"), ("random", ":")):
+            if runs := results.get(name):
+                axes.axhline(statistics.mean(run["knn"] for run in runs), color=GREY, linestyle=dash, label=name)
+        axes.set(xlabel="held-out loss", ylabel="kNN accuracy, held-out images")
+        figure.suptitle("A low loss is no evidence: each mark is one run")
+        figure.legend(loc="outside right upper", frameon=False)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, dpi=100)
+        plt.close(figure)
+    return buffer.getvalue()
+
+
+def write_page(results: dict[str, list[dict]], data: str, sources: tuple[Images, Images], to: Path) -> None:
+    """RESULTS.md and results.png in the folder `to`."""
+    page = PAGE.format(
+        data=data if data == "cifar10" else "FOLDER",
+        classes=", ".join(sources[0].class_names),
+        date=date.today().isoformat(),
+        machine=f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        threads=torch.get_num_threads(),
+        torch=torch.__version__,
+        images=len(sources[0]),
+        steps=STEPS,
+        bank=min(BANK, len(sources[0])),
+        queries=min(QUERIES, len(sources[1])),
+        table=table(results),
+        expected=judged(EXPECTED, results),
+        paper=judged(PAPER, results),
+        open=not_reached(results),
+    )
+    (to / "RESULTS.md").write_text(page)
+    (to / "results.png").write_bytes(draw(results))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line -> the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m solutions.results", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", default="cifar10", help="cifar10, or a folder with train/<class>/ and val/<class>/")
+    parser.add_argument("--row", choices=[row.name for row in ROWS], help="run this row alone, and print it")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each row (default: 3)")
+    parser.add_argument("--work", type=Path, default=Path("runs/results"), help="where runs are kept, to go on later")
+    parser.add_argument("--page", type=Path, default=HERE, help="the folder of RESULTS.md and results.png")
+    given = parser.parse_args(arguments)
+    try:
+        sources = open_images(ROWS[0].config(given.data, 0))
+        if any(images.labels is None for images in sources):
+            raise ImageError(f"{given.data} has no classes: give a folder with one subfolder a class")
+        rows = [row for row in ROWS if given.row in (None, row.name)]
+        results: dict[str, list[dict]] = {}
+        todo = [(row, seed) for seed in range(given.seeds) for row in rows if row.name != "pixels" or not seed]
+        todo.sort(key=lambda item: item[0].name == "recipe-long")  # every other row first
+        for row, seed in tqdm(todo, "results", unit=" runs"):
+            folder = given.work / f"{row.name}-{seed}"
+            results.setdefault(row.name, []).append(run(row, seed, given.data, sources, folder))
+    except (TrainingError, ImageError) as error:
+        print(f"results: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("results: stopped; the same command goes on", file=sys.stderr)
+        return 130
+    if given.row:
+        print(table(results))
+    else:
+        write_page(results, given.data, sources, given.page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
