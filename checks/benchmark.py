@@ -1,7 +1,7 @@
 """`python -m checks.benchmark`: how fast `python -m checks.grade` is, on reference submissions of this machine.
 
 Prints the seconds of a submission by lesson, the ratio to nbgrader's autograde on the same submissions, and how time
-and memory grow with the class. Everything is measured in one run; a machine that does something else meanwhile shows it.
+and memory grow with the class. All is measured in one run; a machine that does something else meanwhile shows it.
 """
 
 from __future__ import annotations

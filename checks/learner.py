@@ -192,8 +192,8 @@ def is_disguise(kind: type) -> bool:
     """
     own = [base for base in kind.__mro__ if base.__module__.startswith("lessons.")]
     names = {name for base in own if not hasattr(base, "__dataclass_fields__") for name in vars(base)}
-    speaking = "__eq__ __ne__ __lt__ __gt__ __le__ __ge__ __bool__ __float__ __int__ __index__ __torch_function__ __class__"
-    return bool(names & set(speaking.split())) or (bool(own) and issubclass(kind, Tensor))
+    speaking = "eq ne lt gt le ge bool float int index torch_function class".split()
+    return bool(names & {f"__{name}__" for name in speaking}) or (bool(own) and issubclass(kind, Tensor))
 
 
 def call_text(function: Callable, inputs: tuple) -> str:

@@ -311,7 +311,7 @@ CHANGING = ("__warningregistry__", "Storage")  # by a warning, and by torch.set_
 class Guard:
     """Notices what a submission has replaced: functions of torch and of Python, and what reports its results.
 
-    It lives beside the learner's code, so it is no wall: points rest on what comes back, and this is compared elsewhere.
+    It lives beside the learner's code, so it is no wall. Points rest on what comes back, which is compared elsewhere.
     """
 
     def __init__(self, checks: ModuleType):
