@@ -34,7 +34,7 @@ from solutions.report import verdict
 from solutions.train import Config, TrainingError, build_model, load_checkpoint, load_pieces, open_images, train
 
 HERE = Path(__file__).parent
-STEPS, LONG_STEPS = 200, 3_500  # of 64 images: 1 to 2 minutes of one core, and 10 minutes of two
+STEPS, LONG_STEPS = 400, 5_000  # of 32 images: 1 to 2 minutes of one core, and 10 minutes of two
 BANK, QUERIES = 5_000, 2_000  # images of the training and of the held-out part that the probes use
 
 Pieces = SimpleNamespace
@@ -105,7 +105,7 @@ class Row:
 
     def config(self, data: str, seed: int) -> Config:
         sizes = {name: RECIPES["minutes"][name] for name in ("image_size", "patch_size", "predictor_dim", "batch_size")}
-        every = {"steps": STEPS, "minutes": 0.0, "log_every": 50, "save_every": STEPS, "precision": "fp32"}
+        every = {"steps": STEPS, "minutes": 0.0, "log_every": 100, "save_every": STEPS, "precision": "fp32"}
         every |= {"data": data, "seed": seed}
         return Config(**(sizes | RECIPES[self.recipe or "plain"] | every | self.changes))
 
@@ -284,7 +284,7 @@ PAGE = """# Results
 {images} training images ({classes}). Numbers are the mean over seeds ± their standard
 deviation. Core minutes are processor time: they do not count the time that a busy machine made a run wait.
 
-All rows have one encoder (96 wide, 4 blocks, 32 px in patches of 4), batches of 64, and {steps} steps, unless they
+All rows have one encoder (96 wide, 4 blocks, 32 px in patches of 4), batches of {batch}, and {steps} steps, unless they
 say otherwise. That is short: a run costs one to two minutes of one core. Read differences between rows, not the height
 of the numbers. kNN (20 neighbours, cosine) and the linear probe (ridge regression) use the frozen teacher's patch
 features, averaged over the image, of {bank} training and {queries} held-out images: the only place with labels.
@@ -369,6 +369,7 @@ def write_page(results: dict[str, list[dict]], data: str, sources: tuple[Images,
         torch=torch.__version__,
         images=len(sources[0]),
         steps=STEPS,
+        batch=RECIPES["minutes"]["batch_size"],
         bank=min(BANK, len(sources[0])),
         queries=min(QUERIES, len(sources[1])),
         table=table(results),
@@ -400,6 +401,8 @@ def main(arguments: list[str] | None = None) -> int:
         for row, seed in tqdm(todo, "results", unit=" runs"):
             folder = given.work / f"{row.name}-{seed}"
             results.setdefault(row.name, []).append(run(row, seed, given.data, sources, folder))
+            if not given.row:
+                write_page(results, given.data, sources, given.page)
     except (TrainingError, ImageError) as error:
         print(f"results: {error}", file=sys.stderr)
         return 1
@@ -408,8 +411,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     if given.row:
         print(table(results))
-    else:
-        write_page(results, given.data, sources, given.page)
     return 0
 
 
