@@ -229,9 +229,7 @@ def key_of(submission: Submission, content: bytes | None, checks: str, about: di
 # Workers
 
 
-def work(
-    pipe: Connection, inherited: list[Connection], number: int, tier: str, limits: Limits, hidden: list[Path]
-) -> None:
+def work(pipe: Connection, inherited: list[Connection], tier: str, limits: Limits, hidden: list[Path]) -> None:
     """A worker's process: grade what comes through the pipe, one submission at a time."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     for other in inherited:  # or a pipe would stay open when the parent closes it
@@ -244,7 +242,7 @@ def work(
     try:
         while True:
             lesson, label, content, seed = pipe.recv()
-            zygote = zygote or Zygote(tier, limits, number, hidden)
+            zygote = zygote or Zygote(tier, limits, hidden)
             pipe.send(grade(lesson, label, content, zygote, seed))
     except EOFError:
         pass
@@ -261,18 +259,18 @@ class Workers:
 
     def __init__(self, count: int, *settings: Any):
         self.settings = settings
-        self.processes: dict[Connection, tuple[multiprocessing.Process, int]] = {}
+        self.processes: dict[Connection, multiprocessing.Process] = {}
         self.at: dict[Connection, tuple] = {}  # what each one is grading
-        for number in range(count):
-            self.start(number)
+        for _ in range(count):
+            self.start()
 
-    def start(self, number: int) -> None:
+    def start(self) -> None:
         ours, theirs = multiprocessing.Pipe()
-        arguments = (theirs, [*self.processes, ours], number, *self.settings)
+        arguments = (theirs, [*self.processes, ours], *self.settings)
         process = multiprocessing.get_context("fork").Process(target=work, args=arguments)
         process.start()
         theirs.close()
-        self.processes[ours] = process, number
+        self.processes[ours] = process
 
     def idle(self) -> Connection | None:
         return next((pipe for pipe in self.processes if pipe not in self.at), None)
@@ -292,19 +290,19 @@ class Workers:
                 result = SandboxError("a worker died")
             task = self.at.pop(pipe)
             if isinstance(result, Exception):
-                process, number = self.processes.pop(pipe)
+                process = self.processes.pop(pipe)
                 pipe.close()
                 process.join(20)
                 process.kill()
-                self.start(number)
+                self.start()
             yield task, result
 
     def close(self, at_once: bool = False) -> None:
-        for pipe, (process, _) in self.processes.items():
+        for pipe, process in self.processes.items():
             pipe.close()
             if at_once:
                 process.terminate()
-        for process, _ in self.processes.values():
+        for process in self.processes.values():
             process.join(20)
             if process.is_alive():
                 process.kill()

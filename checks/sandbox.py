@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COURSE = "/course"  # where the sandbox finds what it needs of the course
 NEEDED = ("checks/__init__.py", "checks/expect.py", "checks/learner.py", "checks/wire.py", "checks/zygote.py")
 TIERS = ("bubblewrap", "rlimits", "trusted")
-FIRST_UID = 60600  # a worker's children have a uid that no one else has
+UIDS = range(60600, 61184)  # of children; neither Debian nor systemd gives these to anyone
 START_SECONDS = 120  # importing torch from a cold disk
 TEXT_LIMIT = 4000  # characters
 FLAGS_LIMIT = 20
@@ -229,8 +229,9 @@ class Zygote:
     Raises SandboxError if it can't be started or has died.
     """
 
-    def __init__(self, tier: str, limits: Limits, number: int = 0, hidden: Iterable[Path] = ()):
+    def __init__(self, tier: str, limits: Limits, hidden: Iterable[Path] = ()):
         self.tier, self.limits, self.cgroup = tier, limits, None
+        self.uid, self.uid_holder = own_uid()
         hidden = [path.resolve() for path in (*hidden, *(ROOT / name for name in ("solutions", "checks", "lessons")))]
         commands = [[]]
         if tier == "bubblewrap":
@@ -243,14 +244,17 @@ class Zygote:
             with contextlib.suppress(SandboxError):
                 self.cgroup = Cgroup(limits)
         longest = max(limits.seconds, limits.training_seconds)
-        options = {"tier": tier, "uid": FIRST_UID + number, "limits": asdict(limits) | {"seconds": longest}}
+        options = {"tier": tier, "uid": self.uid, "limits": asdict(limits) | {"seconds": longest}}
         said = ""
-        for command in commands:
-            said = self._start(command, options)
-            if not said:
-                return
-        self.close()
-        raise SandboxError(f"the sandbox {tier} can't be started here: {said}")
+        try:
+            for command in commands:
+                said = self._start(command, options)
+                if not said:
+                    return
+            raise SandboxError(f"the sandbox {tier} can't be started here: {said}")
+        except BaseException:  # Ctrl-C too
+            self.close()
+            raise
 
     def _start(self, command: list[str], options: dict) -> str:
         """Start it -> what it said if it didn't come up."""
@@ -271,13 +275,16 @@ class Zygote:
         )
         theirs.close()
         self.control.settimeout(START_SECONDS)
-        with contextlib.suppress(OSError):
-            if self.control.recv(1) == b"r":
-                self.control.settimeout(30)
-                return ""
-        self.process.kill()
-        self.process.wait()
-        return self._said()
+        ready = False
+        try:
+            with contextlib.suppress(OSError):
+                ready = self.control.recv(1) == b"r"
+        finally:
+            if not ready:
+                self.process.kill()
+                self.process.wait()
+        self.control.settimeout(30)
+        return "" if ready else self._said()
 
     def _said(self) -> str:
         """The last line that it wrote to stderr."""
@@ -354,6 +361,24 @@ class Zygote:
             self.process.wait()
         if self.cgroup:
             self.cgroup.close()
+        self.uid_holder.close()
+
+
+def own_uid() -> tuple[int, socket.socket]:
+    """A uid for children that no other grader on this machine uses, and what holds it until it is closed.
+
+    All processes of a uid are counted together, and killed together at the end of a child. Raises SandboxError.
+    """
+    for uid in UIDS:
+        holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        if sys.platform != "linux":
+            return uid, holder
+        try:
+            holder.bind(f"\0build-i-jepa-uid-{uid}")  # a name in no folder: it is gone with its process
+            return uid, holder
+        except OSError:
+            holder.close()
+    raise SandboxError(f"all {len(UIDS)} uids of submissions are in use: wait until other graders are done")
 
 
 class Child:
