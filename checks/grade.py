@@ -38,7 +38,18 @@ from checks.exercise import catalogue, checks_of
 from checks.learner import Learner, Verdict, run_check
 from checks.outputs import shown, write_outputs
 from checks.policy import PolicyError, read_policy, settle, unknown_students
-from checks.sandbox import PROMISES, ROOT, TIERS, Ended, Limits, SandboxedLearner, SandboxError, Zygote, choose_tier
+from checks.sandbox import (
+    PROMISES,
+    ROOT,
+    TIERS,
+    Ended,
+    Limits,
+    SandboxedLearner,
+    SandboxError,
+    TimeLeft,
+    Zygote,
+    choose_tier,
+)
 from lessons import LESSONS
 
 TRIES = 2  # a submission whose grader fails is tried again, in a new worker
@@ -69,8 +80,7 @@ def grade(lesson: str, label: str, content: bytes, zygote: Zygote, seed: int) ->
     groups: dict[str, list[Callable]] = {}
     for check in checks_of(lesson):
         groups.setdefault(check.exercise, []).append(check)
-    seconds = zygote.limits.seconds_of(lesson)
-    over = started + seconds
+    time_left = TimeLeft(zygote.limits.seconds_of(lesson))
     done: dict[str, dict] = {}
     flags: list[str] = []
     notes: list[str] = []
@@ -80,13 +90,13 @@ def grade(lesson: str, label: str, content: bytes, zygote: Zygote, seed: int) ->
         current = left[0]
         child = None
         try:
-            with zygote.child(lesson, label, content, max(over - time.monotonic(), 1)) as child:
+            time_left.share(1)
+            with zygote.child(lesson, label, content, time_left) as child:
                 notes, problem = list(child.notes), child.problem
                 for position, current in enumerate(left):
                     if problem:
                         break
-                    # what the exercises before have not used is there for the next ones
-                    child.deadline = time.monotonic() + max(over - time.monotonic(), 0) / (len(left) - position)
+                    time_left.share(len(left) - position)  # what one has not used is there for the next ones
                     verdicts = [judge(check, SandboxedLearner(child, seed), lesson) for check in groups[current]]
                     done[current] = exercise_row(verdicts)
                 current = left[-1]

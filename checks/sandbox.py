@@ -79,6 +79,29 @@ class Limits:
         return self.training_seconds if lesson == "training" else self.seconds
 
 
+class TimeLeft:
+    """The wall clock of a submission, in seconds. It runs while the checker waits for a child, whatever the child does
+    meanwhile, and not while the checker itself computes: a busy machine's own work is not the submission's.
+    """
+
+    def __init__(self, seconds: float):
+        self.total = self.now = seconds
+
+    def share(self, parts: int) -> None:
+        """Give the next part, of so many that are left, its share."""
+        self.now = self.total / parts
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[float]:
+        """Count what happens inside -> the time on time.monotonic's clock at which it has to be over."""
+        started = time.monotonic()
+        try:
+            yield started + self.now
+        finally:
+            used = time.monotonic() - started
+            self.now, self.total = self.now - used, max(self.total - used, 0)
+
+
 class Ended(BaseException):
     """The submission's process is no more, or may not go on. Like KeyboardInterrupt, it passes through a check."""
 
@@ -293,7 +316,7 @@ class Zygote:
         return lines[-1] if lines else "it doesn't answer"
 
     @contextlib.contextmanager
-    def child(self, lesson: str, label: str, content: bytes, seconds: float) -> Iterator[Child]:
+    def child(self, lesson: str, label: str, content: bytes, time_left: TimeLeft) -> Iterator[Child]:
         """A child that has read a notebook. Raises Ended, at any call too, if the child has to be given up."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -307,7 +330,7 @@ class Zygote:
             killed = self.cgroup.killed() if self.cgroup else 0
             try:
                 self._admit(ours)
-                yield Child(ours, seconds, lesson, label, content)
+                yield Child(ours, time_left, lesson, label, content)
             except Ended as ended:
                 code = self._end()
                 if ended.status != "crashed":
@@ -386,10 +409,10 @@ class Child:
 
     GONE = "its process ended before it answered"
 
-    def __init__(self, channel: socket.socket, seconds: float, lesson: str, label: str, content: bytes):
+    def __init__(self, channel: socket.socket, time_left: TimeLeft, lesson: str, label: str, content: bytes):
         self.channel, self.nonce, self.number = channel, secrets.token_hex(16), 0
         self.flags: list[str] = []
-        self.deadline = time.monotonic() + seconds
+        self.time_left = time_left
         setup = {"nonce": self.nonce, "lesson": lesson, "label": label, "modules": modules_for(lesson)}
         setup["exercises"] = list(catalogue()[lesson])
         setup["content"] = torch.from_numpy(np.frombuffer(content, dtype=np.uint8).copy())
@@ -422,8 +445,9 @@ class Child:
 
     def _exchange(self, message: dict) -> dict:
         try:
-            wire.send(self.channel, message, self.deadline)
-            reply = wire.receive(self.channel, self.deadline)
+            with self.time_left.running() as over:
+                wire.send(self.channel, message, over)
+                reply = wire.receive(self.channel, over)
         except TimeoutError:
             raise Ended("timeout", "it was still running when its time was up") from None
         except (EOFError, OSError):
@@ -472,7 +496,7 @@ def choose_tier(asked: str | None, limits: Limits) -> tuple[str, bool]:
         try:
             zygote = Zygote(tier, limits)
             try:
-                with zygote.child(LESSONS[0], "empty.py", b"# nothing", limits.seconds) as child:
+                with zygote.child(LESSONS[0], "empty.py", b"# nothing", TimeLeft(limits.seconds)) as child:
                     child.leave()
             finally:
                 zygote.close()

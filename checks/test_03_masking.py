@@ -451,6 +451,7 @@ def draw(learner, batch_size: int, grid_size: int, count: int, **options) -> lis
     """(context, targets) of count batches, once they are known to be distinct indices of the right shape."""
     num_targets = options.get("num_targets", 4)
     got = learner(masks, batch_size, grid_size, options, new_seed(), count)
+    expect_equal(len(got), count, called=learner.called)
     for pair in got:
         entries = pair if isinstance(pair, tuple) else (pair,)
         expect_that(
