@@ -50,6 +50,7 @@ from checks.sandbox import (
     Zygote,
     choose_tier,
 )
+from checks.zygote import warm_up
 from lessons import LESSONS
 
 TRIES = 2  # a submission whose grader fails is tried again, in a new worker
@@ -58,6 +59,7 @@ BOUNDED = {
     False: "no control group can be made here, so memory is bounded for each process of a submission",
     "trusted": "nothing is bounded but time",
 }
+PAGE_LIMIT = 20_000  # characters of a failure's message
 MOST_SECONDS = 86_400  # a day
 DEATH_SIGNAL = 1  # prctl's number for: die when the parent does
 FAILURES = ("missing", "unreadable", "flagged", "crashed", "timeout")  # the first that applies counts
@@ -153,7 +155,7 @@ def exercise_row(verdicts: list[Verdict]) -> dict:
             "status": v.status,
             "points": v.earned,
             "max_points": v.points,
-            "page": v.page,
+            "page": v.page[:PAGE_LIMIT],
             "likely": likely(v.page) if v.status == "failed" else "",
         }
         for v in verdicts
@@ -577,8 +579,8 @@ def run_locked(options: argparse.Namespace, policy: Any, out: Path) -> int:
             found.students = {name: files for name, files in found.students.items() if in_shard(name, options.shard)}
         for line in found.ignored:
             print(f"ignored: {shown(line)}", file=sys.stderr)
-        torch.set_num_threads(1)
         catalogue()  # imports the check files once, for all workers
+        warm_up()
         tier, bounded = choose_tier(options.tier, limits)
         limited = BOUNDED["trusted" if tier == "trusted" else bounded]
         print(f"sandbox: {tier} ({limited})", file=sys.stderr)

@@ -1,0 +1,8 @@
+# A notebook of no bytes.
+# lesson: patch_embedding
+# status: unreadable
+# points: 0
+
+
+def build(folder, reference):
+    (folder / "01_patch_embedding.ipynb").write_bytes(b"")

@@ -1,0 +1,25 @@
+# Reads the submissions of others.
+# lesson: patch_embedding
+# status: graded
+# points: 0
+# says: contained
+# control: escapes
+
+import glob
+from pathlib import Path
+
+
+def attempt(action):
+    """What became of it: a sentence that the report shows."""
+    try:
+        return f"ESCAPED: {action()!r:.200}"
+    except Exception as error:
+        return f"contained: {type(error).__name__}: {error}"
+
+
+def escape():
+    return Path(sorted(glob.glob("@SUBMISSIONS@/*/*/*.py"))[0]).read_text()[:20]
+
+
+def patchify(images, patch_size):
+    raise RuntimeError(attempt(escape))

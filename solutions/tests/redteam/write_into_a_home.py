@@ -1,0 +1,23 @@
+# Leaves a file in a home.
+# lesson: patch_embedding
+# status: graded
+# points: 0
+# says: contained
+
+from pathlib import Path
+
+
+def attempt(action):
+    """What became of it: a sentence that the report shows."""
+    try:
+        return f"ESCAPED: {action()!r:.200}"
+    except Exception as error:
+        return f"contained: {type(error).__name__}: {error}"
+
+
+def escape():
+    return Path("@HOME@/redteam-was-here").touch()
+
+
+def patchify(images, patch_size):
+    raise RuntimeError(attempt(escape))
