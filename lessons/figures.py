@@ -18,6 +18,7 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 # The one palette: Okabe and Ito's colours (https://jfly.uni-koeln.de/color/), but a lighter green and
@@ -104,6 +105,11 @@ def _mark(axes: Axes, index: int, grid_size: int) -> None:
         )
 
 
+def _leave_room(axes: Axes, grid_size: int, room: float) -> None:
+    """Widen a picture that is in units of patches, so that outlines at its border stay inside."""
+    axes.set(xlim=(-room, grid_size + room), ylim=(grid_size + room, -room))
+
+
 def _start_at_zero(axes: Axes, steps: Sequence[float]) -> None:
     """Both axes from 0, with room above the lines; a run that has made no step yet gets an axis all the same."""
     axes.update_datalim([(0, 0)])
@@ -173,16 +179,22 @@ def _paint_masks(image: Tensor, context: Tensor, blocks: Tensor, cell: int) -> T
     return picture
 
 
+def _outline(axes: Axes, region: Tensor, dash: str | tuple = "solid") -> None:
+    """Draw the border of a region, bool [G, G], of a picture that is in units of patches."""
+    grid_size, fine = len(region), 8
+    ticks = (torch.arange(grid_size * fine + 2) - 0.5) / fine  # a rim of one fine cell closes outlines at the border
+    mask = F.pad(region.float().repeat_interleave(fine, 0).repeat_interleave(fine, 1), (1, 1, 1, 1)).numpy()
+    axes.contour(ticks, ticks, mask, levels=[0.5], colors="white", linewidths=5)
+    axes.contour(ticks, ticks, mask, levels=[0.5], colors=INK, linewidths=2.2, linestyles=[dash])
+
+
 def _outline_blocks(axes: Axes, blocks: Tensor) -> None:
     """Outline each block [M, G, G] in its own dash; number it, in a patch of no other block where it has one."""
-    grid_size, fine = blocks.shape[1], 8
+    grid_size = blocks.shape[1]
     covered = blocks.sum(dim=0)
     labelled = torch.zeros(grid_size, grid_size, dtype=torch.bool)
-    ticks = (torch.arange(grid_size * fine + 2) - 0.5) / fine  # a rim of one fine cell closes outlines at the border
     for k, block in enumerate(blocks):
-        mask = F.pad(block.float().repeat_interleave(fine, 0).repeat_interleave(fine, 1), (1, 1, 1, 1)).numpy()
-        axes.contour(ticks, ticks, mask, levels=[0.5], colors="white", linewidths=5)
-        axes.contour(ticks, ticks, mask, levels=[0.5], colors=INK, linewidths=2.2, linestyles=[DASHES[k % len(DASHES)]])
+        _outline(axes, block, DASHES[k % len(DASHES)])
     for k, block in enumerate(blocks):
         crowd = (covered + 100 * labelled).masked_fill(~block, 10_000)
         row, column = divmod(int(crowd.argmin()), grid_size)
@@ -230,8 +242,7 @@ def masks(images: Tensor, context: Tensor, targets: Tensor, grid_size: int) -> F
         painted = _paint_masks(image, seen, hidden, cell=max(16, 448 // grid_size))
         for panel, picture in ((left, image), (right, painted)):
             _show(panel, picture, **_on_grid(grid_size))
-            # room for the outlines at the border
-            panel.set(xlim=(-0.12, grid_size + 0.12), ylim=(grid_size + 0.12, -0.12))
+            _leave_room(panel, grid_size, 0.12)
         _outline_blocks(right, hidden)
     for left, right in cells[len(images) :]:
         left.set_axis_off()
@@ -299,52 +310,144 @@ def losses(rows: Sequence[dict[str, float]]) -> Figure:
     return figure
 
 
-def pca_colors(features: Tensor) -> Tensor:
-    """Patch features as colours, by one PCA over all images: features [B, N, D] -> [B, N, 3] in 0..1.
+# Components as light, as blue to yellow and as green to pink, not as red, green and blue: whoever can't tell red from
+# green still sees the first two, and a grey print the first. The last two leave the light (ITU-R BT.601 luma) as it is.
+_BLUE_TO_YELLOW, _GREEN_TO_PINK = (0.11, 0.11, -0.85), (0.55, -0.38, 0.52)
 
-    Red, green and blue are the first three principal components, each stretched from its 1st to its
-    99th percentile; a component that does not vary gives 0.5. A component's sign is free: here its
-    longer tail is bright, so that a rerun, or a rotation of the features, gives the same colours.
-    Raises ValueError for another shape, or D < 3.
-    """
-    features = _checked(features, "features", "B", "N", "D").double()
-    if features.shape[-1] < 3:
-        raise ValueError(f"features must have at least 3 dimensions for 3 colours, but D is {features.shape[-1]}")
-    centred = features.flatten(0, 1) - features.mean(dim=(0, 1))
-    # the eigenvectors of the D x D covariance come in ascending order
-    directions = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -3:].flip(1)
-    scores = centred @ directions
-    scores = scores * torch.where(scores.pow(3).sum(dim=0) < 0, -1.0, 1.0)
-    low, high = scores.quantile(torch.tensor([0.01, 0.99], dtype=torch.double), dim=0)
-    # differences of the size of float32 rounding are no features
-    varies = high - low > 1e-5 * features.abs().max()
-    stretched = torch.where(varies, (scores - low) / (high - low).clamp(min=1e-300), 0.5)
-    return stretched.clamp(0, 1).float().unflatten(0, features.shape[:2])
+
+def _paint_components(components: Tensor) -> Tensor:
+    """Three components [..., 3] in 0..1 -> colours [..., 3] in 0..1."""
+    light, second, third = components[..., :1], components[..., 1:2] - 0.5, components[..., 2:] - 0.5
+    colors = 0.15 + 0.7 * light + second * torch.tensor(_BLUE_TO_YELLOW) + third * torch.tensor(_GREEN_TO_PINK)
+    return colors.clamp(0, 1)
 
 
 @_picture
 def pca(images: Tensor, before: Tensor, after: Tensor) -> Figure:
-    """Patch features as colours: a row an image, before and after training; a column has one colour basis.
+    """Principal components of patch features, before and after training: a row an image, a column a model.
 
-    images [B, H, W, 3], before and after [B, N, D] with N a square number (all patches of a square grid). Raises
+    images [B, H, W, 3]; before and after [B, G, G, 3] in 0..1: three components, as `pca_image` gives them, of all
+    images together. The first is shown as light, the second as blue to yellow, the third as green to pink. Raises
     ValueError for a wrong shape.
     """
     images = _display(images, "images", "B", "H", "W", 3)
     columns = [("image", images)]
-    for name, features in (("before", before), ("after", after)):
-        features = _checked(features, name, "B", "N", "D")
-        grid_size = math.isqrt(features.shape[1])
-        if len(features) != len(images) or grid_size**2 != features.shape[1]:
-            raise ValueError(
-                f"{name} must hold all patches of a square grid for each of the {len(images)} images, "
-                f"but its shape is {list(features.shape)}"
-            )
-        columns.append((f"{name} training", pca_colors(features).unflatten(1, (grid_size, grid_size))))
+    for name, components in (("before", before), ("after", after)):
+        components = _display(components, name, len(images), "G", "G", 3)
+        columns.append((f"{name} training", _paint_components(components)))
     figure, axes = plt.subplots(len(images), 3, figsize=(8.4, 2.8 * len(images) + 1), squeeze=False)
     for column, (title, pictures) in enumerate(columns):
         for row, picture in enumerate(pictures):
             _show(axes[row, column], picture, title if row == 0 else "")
     figure.suptitle("Patches with similar features have similar colours\n(compare within a column only)")
+    return figure
+
+
+@_picture
+def runs(histories: dict[str, dict[str, Sequence[float]]], ylabel: str, xlabel: str = "step") -> Figure:
+    """Several runs side by side on one scale, the same lines in each: run -> line -> one value a step.
+
+    The first line is drawn thickest. Raises ValueError if there is no run, if the runs have not the same lines, or
+    unless these are 1 to 6.
+    """
+    names = list(next(iter(histories.values()), ()))
+    if not 1 <= len(names) <= len(DASHES) or any(list(lines) != names for lines in histories.values()):
+        raise ValueError(f"histories must hold at least one run, all with the same 1 to {len(DASHES)} lines")
+    figure, axes = plt.subplots(1, len(histories), figsize=(4.3 * len(histories), 5.2), sharey=True, squeeze=False)
+    colors = (BLUE, ORANGE, RED, PURPLE, GREEN, INK)
+    for panel, (run, lines) in zip(axes[0], histories.items(), strict=True):
+        for k, (name, values) in enumerate(lines.items()):
+            values = [float(value) for value in values]
+            panel.plot(values, color=colors[k], linestyle=DASHES[k], linewidth=2.5 + 1.5 * (k == 0), label=name)
+        panel.set(title=run, xlabel=xlabel)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.margins(x=0.01)
+    axes[0, 0].set(ylabel=ylabel, ylim=(0, None))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names), frameon=False)
+    return figure
+
+
+@_picture
+def imagined(images: Tensor, targets: Tensor, versions: dict[str, Tensor], grid_size: int) -> Figure:
+    """Images with their target patches taken out, beside versions with the holes filled: a row an image.
+
+    images [B, H, W, 3], targets [B, M, Nt], versions: title -> [B, H, W, 3]. The blocks are outlined. Raises ValueError
+    for a wrong shape, no version, or an index outside the grid.
+    """
+    images, targets = _display(images, "images", "B", "H", "W", 3), _checked(targets, "targets", "B", "M", "Nt")
+    if len(targets) != len(images) or not versions:
+        raise ValueError(
+            f"there must be targets for each of the {len(images)} images and at least one version, "
+            f"but there are {len(targets)} and {len(versions)}"
+        )
+    _check_indices(targets, "targets", grid_size)
+    hidden = torch.zeros(len(images), grid_size**2, dtype=torch.bool).scatter_(1, targets.flatten(1), True)
+    hidden = hidden.unflatten(1, (grid_size, grid_size))
+    holes = F.interpolate(hidden[:, None].float(), size=images.shape[1:3], mode="nearest")[:, 0, ..., None]
+    columns = {"what the student sees": images * (1 - holes) + 0.83 * holes}
+    columns |= {title: _display(version, title, *images.shape) for title, version in versions.items()}
+    figure, axes = plt.subplots(
+        len(images), len(columns), figsize=(2.9 * len(columns), 2.9 * len(images) + 0.5), squeeze=False
+    )
+    for column, (title, pictures) in enumerate(columns.items()):
+        for row, picture in enumerate(pictures):
+            panel = axes[row, column]
+            _show(panel, picture, title if row == 0 else "", **_on_grid(grid_size))
+            _leave_room(panel, grid_size, 0.12)
+            _outline(panel, hidden[row])
+    return figure
+
+
+@_picture
+def neighbours(images: Tensor, places: Tensor, near_images: Tensor, near_places: Tensor, grid_size: int) -> Figure:
+    """Patches, each beside its nearest ones in other images: a row a patch, all outlined.
+
+    images [Q, H, W, 3] with one patch each, places [Q]; near_images [Q, K, H, W, 3], nearest first, with near_places
+    [Q, K]. Raises ValueError for a wrong shape, or an index outside the grid.
+    """
+    images = _display(images, "images", "Q", "H", "W", 3)
+    near_images = _display(near_images, "near_images", len(images), "K", *images.shape[1:])
+    places = _checked(places, "places", len(images))
+    near_places = _checked(near_places, "near_places", *near_images.shape[:2])
+    for name, indices in (("places", places), ("near_places", near_places)):
+        _check_indices(indices, name, grid_size)
+    count = near_images.shape[1]
+    figure, axes = plt.subplots(
+        len(images), count + 1, figsize=(2.6 * (count + 1), 2.6 * len(images) + 0.8), squeeze=False
+    )
+    for row, panels in enumerate(axes):
+        pictures = [images[row], *near_images[row]]
+        for k, (panel, index) in enumerate(zip(panels, [int(places[row]), *near_places[row].tolist()], strict=True)):
+            title = "this patch" if k == 0 else "nearest" if k == 1 else f"{k}."
+            _show(panel, pictures[k], title if row == 0 else "", **_on_grid(grid_size))
+            _mark(panel, index, grid_size)
+            _leave_room(panel, grid_size, 0.3)
+    return figure
+
+
+@_picture
+def similarity(images: Tensor, maps: Tensor, patch: int) -> Figure:
+    """How similar every patch of several images is to one patch of the first, which is outlined.
+
+    images [B, H, W, 3], maps [B, G, G]: cosine similarities. Raises ValueError for a wrong shape, or a patch outside
+    the grid.
+    """
+    images = _display(images, "images", "B", "H", "W", 3)
+    maps = _checked(maps, "maps", len(images), "G", "G").float()
+    grid_size = maps.shape[1]
+    _check_indices(torch.tensor(patch), "patch", grid_size)
+    figure, axes = plt.subplots(2, len(images), figsize=(2.7 * len(images) + 1.2, 6), squeeze=False)
+    # one scale whatever the model, so that the maps of two compare
+    scale = {"cmap": HEAT, "vmin": 0, "vmax": 1, **_on_grid(grid_size)}
+    for column, (image, heat) in enumerate(zip(images, maps, strict=True)):
+        _show(axes[0, column], image, **_on_grid(grid_size))
+        shown = _show(axes[1, column], heat, **scale)
+    for panel in axes[:, 0]:
+        _mark(panel, patch, grid_size)
+    for panel in axes.flat:
+        _leave_room(panel, grid_size, 0.3)
+    figure.colorbar(shown, ax=list(axes[1]), label="cosine similarity", shrink=0.9, extend="min")
+    figure.suptitle(f"How similar is each patch to the outlined one, number {patch}?")
     return figure
 
 
@@ -480,6 +583,7 @@ def curves(series: dict[str, Sequence[float]], title: str, ylabel: str, xlabel: 
         lines.append((name, color, range(len(values)), values))
     axes.set(title=title, ylabel=ylabel, xlabel=xlabel)
     axes.ticklabel_format(useOffset=False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.01)
     _label_ends(axes, lines)
     return figure

@@ -344,21 +344,6 @@ if __name__ == "__main__":
 # learns to make them easy. That is **collapse**. A loss means something only beside what it would be without
 # looking. **Try:** photographs with `momentum=0`, or noise with .996. Which of the two mistakes does the damage?
 #
-# ## Experiment: what the features show
-#
-# PCA paints patches with similar features in similar colours.
-
-# %%
-if __name__ == "__main__":
-    shown = held_out[[0, 3, 12]]
-    with torch.no_grad():
-        untrained = IJEPA(VisionTransformer(96, 16, 64, 3, 2), Predictor(6, 64, 32, 2, 2)).teacher(shown)
-        trained = model.teacher(shown)
-    figures.pca(to_display(shown), untrained, trained)
-
-# %% [markdown]
-# A picture of colours is no proof either: an untrained network paints nicely. It is a way to see, and to ask.
-#
 # ## Your own I-JEPA
 #
 # The course's trainer assembles your pieces and trains them at full size, 224 px. In a terminal, in the folder of
@@ -407,5 +392,5 @@ if __name__ == "__main__":
 #
 # ## Next
 #
-# You have built and trained an I-JEPA. Run it on images of your own (`--data folder`), or go back to a lesson and
-# change one thing: the size of the targets, the width of the predictor, the momentum. Measure before you believe.
+# You have built and trained an I-JEPA. Run it on images of your own (`--data folder`), or change one thing: the size of
+# the targets, the width of the predictor, the momentum. What to measure before you believe, you build in lesson 7.

@@ -64,7 +64,13 @@ def every_figure() -> dict:
     return {
         "masks": lambda: draw_masks(image),
         "losses": lambda: figures.losses(rows_of_metrics()),
-        "pca": lambda: figures.pca(image[None], torch.rand(1, 16, 5), torch.rand(1, 16, 5)),
+        "pca": lambda: figures.pca(image[None], torch.rand(1, 4, 4, 3), torch.rand(1, 4, 4, 3)),
+        "runs": lambda: figures.runs({"a": {"x": [1, 2], "y": [2, 1]}, "b": {"x": [3, 2], "y": [2, 2]}}, "loss"),
+        "imagined": lambda: figures.imagined(image[None], torch.tensor([[[0, 1], [5, 6]]]), {"a": image[None]}, 4),
+        "neighbours": lambda: figures.neighbours(
+            image[None], torch.tensor([3]), image.repeat(1, 4, 1, 1, 1), torch.tensor([[0, 1, 2, 3]]), 4
+        ),
+        "similarity": lambda: figures.similarity(image[None].repeat(3, 1, 1, 1), torch.rand(3, 4, 4), 3),
         "patches": lambda: figures.patches(image, 4),
         "position_similarity": lambda: figures.position_similarity(torch.rand(16, 8), 4),
         "attention": lambda: figures.attention(image, torch.rand(3, 16).softmax(dim=1), 5, 4),
@@ -238,47 +244,22 @@ def test_a_curve_that_breaks_off_in_nan_is_named_at_its_last_number():
 # principal components
 
 
-def features_of(*shape: int) -> torch.Tensor:
-    """Skewed features whose directions differ in variance: their components and signs are well defined."""
-    generator = torch.Generator().manual_seed(1)
-    return torch.empty(shape).exponential_(generator=generator) * torch.linspace(3, 0.5, shape[-1])
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
-def test_pca_colors_are_the_first_three_components_of_all_images_together():
-    features = features_of(3, 25, 6)
-    colors = figures.pca_colors(features)
-    assert colors.shape == (3, 25, 3) and colors.min() >= 0 and colors.max() <= 1
-    rows = features.flatten(0, 1).double().numpy()
-    u, s, _ = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
-    for k in range(3):
-        color = colors.flatten(0, 1)[:, k].numpy()
-        inner = (color > 0) & (color < 1)  # the rest is clipped
-        assert inner.sum() > 0.9 * len(color)
-        assert abs(np.corrcoef(color[inner], (u * s)[inner, k])[0, 1]) > 0.9999
-
-
-def test_pca_colors_do_not_depend_on_rotation_reflection_shift_or_scale():
-    features = features_of(2, 40, 7)
-    rotation = torch.linalg.qr(torch.randn(7, 7, generator=torch.Generator().manual_seed(2), dtype=torch.double)).Q
-    expected = figures.pca_colors(features)
-    for moved in (features.double() @ rotation, -features, features + 5, 0.01 * features):
-        torch.testing.assert_close(figures.pca_colors(moved), expected, atol=1e-4, rtol=0)
-
-
-def test_pca_colors_share_one_basis_and_show_a_collapse_as_plain_grey():
-    features = features_of(2, 30, 5)
-    features[1, 7] = features[0, 3]
-    colors = figures.pca_colors(features)
-    torch.testing.assert_close(colors[1, 7], colors[0, 3])
-    collapsed = torch.randn(5, generator=torch.Generator().manual_seed(3)).expand(2, 30, 5)
-    noise = 1e-7 * torch.randn(2, 30, 5, generator=torch.Generator().manual_seed(4))
-    assert (figures.pca_colors(collapsed + noise) == 0.5).all()
+def painted(components: torch.Tensor) -> np.ndarray:
+    """The colours in which figures.pca shows components [3] each of several patches [n, 3] -> [n, 3]."""
+    side = math.ceil(math.sqrt(len(components)))
+    grid = torch.full((side * side, 3), 0.5)
+    grid[: len(components)] = components
+    figure = figures.pca(torch.rand(1, 8, 8, 3), grid.reshape(1, side, side, 3), torch.rand(1, 4, 4, 3))
+    return np.asarray(figure.axes[1].images[0].get_array()).reshape(-1, 3)[: len(components)]
 
 
 def test_pca_shows_a_row_an_image_and_a_column_a_model():
     images = torch.rand(2, 8, 8, 3)
-    before, after = torch.zeros(2, 16, 4), torch.zeros(2, 16, 4)
-    after[0, 6] = 1  # patch 6 of a 4 x 4 grid: row 1, column 2 of the first image
+    before, after = torch.full((2, 4, 4, 3), 0.5), torch.full((2, 4, 4, 3), 0.5)
+    after[0, 1, 2] = 1
     figure = figures.pca(images, before, after)
     pictures = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
     assert [picture.shape for picture in pictures] == [(8, 8, 3), (4, 4, 3), (4, 4, 3)] * 2
@@ -287,6 +268,93 @@ def test_pca_shows_a_row_an_image_and_a_column_a_model():
     different = (pictures[2] != pictures[5][0, 0]).any(axis=-1)
     assert np.argwhere(different).tolist() == [[1, 2]]
     assert {"image", "before training", "after training"} <= texts(figure)
+
+
+def test_a_grey_print_of_pca_shows_the_first_component():
+    light = painted(torch.tensor([[value, 0.5, 0.5] for value in (0.0, 0.25, 0.5, 0.75, 1.0)])) @ LUMA
+    assert np.diff(light).min() > 0.1
+    others = painted(torch.tensor([[0.5, b, c] for b in (0.2, 0.5, 0.8) for c in (0.2, 0.5, 0.8)])) @ LUMA
+    assert np.ptp(others) < 0.02
+
+
+def test_eyes_that_do_not_tell_red_from_green_see_the_second_component_of_pca():
+    # a deuteranope's colours in linear RGB: Machado, Oliveira and Fernandes 2009, severity 1.0
+    deuteranopia = np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    )
+    low, high = painted(torch.tensor([[0.5, 0.1, 0.5], [0.5, 0.9, 0.5]])) ** 2.2 @ deuteranopia.T
+    assert np.abs(low - high).max() > 0.2
+    low, high = painted(torch.tensor([[0.5, 0.5, 0.1], [0.5, 0.5, 0.9]]))
+    assert high[0] > low[0] + 0.2 and high[1] < low[1] - 0.2
+
+
+# runs, imagination, neighbours, similarity
+
+
+def test_runs_have_a_panel_each_on_one_scale_and_the_same_lines():
+    histories = {
+        "good": {"loss": [1.0, 0.5, 0.4], "constant": [0.7, 0.8, 0.9]},
+        "bad": {"loss": [1.3, 0.1, 0.0], "constant": [0.7, 0.1, 0.0]},
+    }
+    figure = figures.runs(histories, "squared error", "tens of steps")
+    assert [axes.get_title() for axes in figure.axes] == ["good", "bad"]
+    for axes, lines in zip(figure.axes, histories.values(), strict=True):
+        assert [list(line.get_ydata()) for line in axes.lines] == list(lines.values())
+        assert len({(line.get_color(), str(line._dash_pattern)) for line in axes.lines}) == 2
+        assert axes.get_xlabel() == "tens of steps"
+    (low, high), other = (axes.get_ylim() for axes in figure.axes)
+    assert (low, high) == other and low == 0 and high > 1.3
+    assert [text.get_text() for text in figure.legends[0].texts] == ["loss", "constant"]
+
+
+def test_imagined_takes_the_target_patches_out_and_shows_each_version_as_it_is():
+    images, truth = torch.rand(2, 16, 16, 3) / 2, torch.rand(2, 16, 16, 3)
+    targets = torch.tensor([[[0, 1]], [[10, 11]]])  # of a 4 x 4 grid of patches of 4 pixels
+    figure = figures.imagined(images, targets, {"the truth": truth, "a guess": 1 - truth}, 4)
+    assert {"what the student sees", "the truth", "a guess"} <= texts(figure)
+    pictures = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
+    for row, (hole, kept) in enumerate((((slice(0, 4), slice(0, 8)), 5), ((slice(8, 12), slice(8, 16)), 0))):
+        seen, *versions = pictures[3 * row : 3 * row + 3]
+        assert np.ptp(seen[hole]) == 0 and seen[hole].min() > 0.6
+        np.testing.assert_array_equal(
+            seen[4:8, :4] if kept else seen[:4, :4], images[row][4:8, :4] if kept else images[row][:4, :4]
+        )
+        np.testing.assert_array_equal(versions[0], truth[row].numpy())
+        np.testing.assert_array_equal(versions[1], 1 - truth[row].numpy())
+    for axes in figure.axes[:3]:  # the outline, in units of patches
+        (outline,) = {path.get_extents().bounds for c in axes.collections for path in c.get_paths()}
+        np.testing.assert_allclose(outline, (0, 0, 2, 1), atol=0.15)
+
+
+def marked(axes) -> int:
+    """The patch that is outlined, in a grid of 4."""
+    box = axes.patches[0]
+    return 4 * int(box.get_y() + box.get_height() / 2) + int(box.get_x() + box.get_width() / 2)
+
+
+def test_neighbours_outline_each_patch_in_its_own_image():
+    images, near = torch.rand(2, 8, 8, 3), torch.rand(2, 3, 8, 8, 3)
+    places, near_places = torch.tensor([5, 0]), torch.tensor([[1, 2, 3], [15, 7, 9]])
+    figure = figures.neighbours(images, places, near, near_places, 4)
+    for row in range(2):
+        panels = figure.axes[4 * row : 4 * row + 4]
+        assert [marked(axes) for axes in panels] == [places[row], *near_places[row]]
+        for axes, image in zip(panels, [images[row], *near[row]], strict=True):
+            np.testing.assert_array_equal(axes.images[0].get_array(), image.numpy())
+    assert {"this patch", "nearest", "2.", "3."} <= texts(figure)
+
+
+def test_similarity_maps_run_from_0_to_1_and_the_patch_is_outlined_in_the_first_image_only():
+    images, maps = torch.rand(3, 8, 8, 3), torch.rand(3, 4, 4) - 0.3
+    figure = figures.similarity(images, maps, 6)
+    panels = [axes for axes in figure.axes if axes.images]
+    heats = [axes for axes in panels if axes.images[0].get_array().shape == (4, 4)]
+    for axes, heat in zip(heats, maps, strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), heat.numpy())
+        assert axes.images[0].get_clim() == (0, 1)
+    outlined = [axes for axes in panels if axes.patches]
+    assert len(outlined) == 2 and all(marked(axes) == 6 for axes in outlined) and heats[0] in outlined
+    assert "cosine similarity" in texts(figure)
 
 
 # the lessons' pictures
@@ -374,7 +442,7 @@ def test_side_by_side_shows_images_as_they_are_and_maps_on_one_scale():
 
 
 IMAGE, IMAGES = torch.rand(16, 16, 3), torch.rand(2, 16, 16, 3)
-FEATURES = torch.rand(2, 16, 5)
+FEATURES, COLORS, TARGETS = torch.rand(2, 16, 5), torch.rand(2, 4, 4, 3), torch.tensor([[[0, 7]], [[2, 3]]])
 
 
 @pytest.mark.parametrize(
@@ -388,10 +456,28 @@ FEATURES = torch.rand(2, 16, 5)
         (lambda: figures.masks(IMAGES, torch.zeros(2, 3), torch.zeros(2, 1, 3, dtype=int), 4), "whole numbers"),
         (lambda: figures.losses([]), "at least one row"),
         (lambda: figures.losses([{"step": 0, "loss": 1.0}]), "held_out_loss"),
-        (lambda: figures.pca(IMAGES, FEATURES[:, :15], FEATURES), "before must hold all patches of a square grid"),
-        (lambda: figures.pca(IMAGES, FEATURES, FEATURES[:1]), "after must hold all patches"),
-        (lambda: figures.pca_colors(FEATURES[..., :2]), "at least 3 dimensions"),
-        (lambda: figures.pca_colors(FEATURES[0]), r"\[B, N, D\], but its shape is \[16, 5\]"),
+        (
+            lambda: figures.pca(IMAGES, FEATURES, COLORS),
+            r"before must be \[2, G, G, 3\], but its shape is \[2, 16, 5\]",
+        ),
+        (lambda: figures.pca(IMAGES, COLORS, COLORS[:1]), r"after must be \[2, G, G, 3\]"),
+        (lambda: figures.pca(IMAGES, COLORS, COLORS + 1), "after must lie in 0..1"),
+        (lambda: figures.runs({}, "y"), "at least one run"),
+        (lambda: figures.runs({"a": {"x": [1]}, "b": {"y": [1]}}, "y"), "the same 1 to 6 lines"),
+        (lambda: figures.imagined(IMAGES, TARGETS, {}, 4), "at least one version"),
+        (lambda: figures.imagined(IMAGES, TARGETS[:1], {"a": IMAGES}, 4), "targets for each of the 2 images"),
+        (lambda: figures.imagined(IMAGES, TARGETS, {"a": IMAGES[:1]}, 4), r"a must be \[2, 16, 16, 3\]"),
+        (lambda: figures.imagined(IMAGES, TARGETS + 9, {"a": IMAGES}, 4), "targets must be whole numbers from 0 to 15"),
+        (
+            lambda: figures.neighbours(IMAGES, TARGETS[:, 0, 0], IMAGES, TARGETS[:, 0], 4),
+            r"near_images must be \[2, K,",
+        ),
+        (
+            lambda: figures.neighbours(IMAGES, torch.tensor([0, 16]), IMAGES[:, None], TARGETS[:, 0, :1], 4),
+            "places must",
+        ),
+        (lambda: figures.similarity(IMAGES, COLORS[..., 0], 16), "patch must be whole numbers from 0 to 15"),
+        (lambda: figures.similarity(IMAGES, COLORS, 1), r"maps must be \[2, G, G\]"),
         (lambda: figures.patches(IMAGE, 5), "must divide the image's 16 x 16 pixels, but it is 5"),
         (lambda: figures.patches(IMAGES, 4), r"image must be \[H, W, 3\]"),
         (lambda: figures.position_similarity(torch.rand(15, 8), 4), r"\[16, D\], but its shape is \[15, 8\]"),
