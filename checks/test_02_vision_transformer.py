@@ -36,7 +36,7 @@ def twice(module, tokens):
 
 def gradients(module, weights, tokens, direction):
     tokens.requires_grad_()
-    module(tokens).backward(direction)
+    (module(tokens) * direction).sum().backward()  # backward(direction) would import a second's worth of sympy
     return {"tokens": tokens.grad} | {name: value.grad for name, value in module.named_parameters() if name in weights}
 
 
@@ -109,7 +109,7 @@ def gather_inputs_after(lesson, tokens, indices):
 def gather_gradient(lesson, tokens, indices, direction):
     """gather_tokens(tokens {tokens}, indices {indices}).backward(...): tokens.grad"""
     tokens.requires_grad_()
-    lesson.gather_tokens(tokens, indices).backward(direction)
+    (lesson.gather_tokens(tokens, indices) * direction).sum().backward()
     return tokens.grad
 
 
@@ -311,7 +311,8 @@ def expect_gradients(learner, function, sizes, oracle, weights):
     dim, num_heads = sizes
     tokens, direction = torch.randn(2, 4, dim), torch.randn(2, 4, dim)
     leaves = {name: value.clone().requires_grad_() for name, value in ({"tokens": tokens} | weights).items()}
-    grads = torch.autograd.grad(oracle(leaves["tokens"], leaves, num_heads), list(leaves.values()), direction)
+    along = (oracle(leaves["tokens"], leaves, num_heads) * direction).sum()
+    grads = torch.autograd.grad(along, list(leaves.values()))
     got = learner(function, sizes, weights, tokens, direction)
     likely = "If the outputs are right, the graph is cut on the way: no detach, .data or no_grad in forward."
     expected = dict(zip(leaves, grads, strict=True))
