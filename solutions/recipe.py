@@ -1,12 +1,13 @@
 """What `--recipe minutes` adds to the plain I-JEPA so that it learns on a CPU in minutes; RESULTS.md has the evidence.
 
-The plain one needs hundreds of thousands of steps. In a few thousand its teacher's features shrink towards a few
-directions: the loss falls because the targets become easy. Two changes stop that, and none needs a label:
+In a few hundred steps the plain one's features shrink towards a few directions: the loss falls because the targets
+become easy. The recipe changes three things, and none needs a label:
 
-- the targets are standardised feature by feature over the batch, in place of layer_norm over the features of a token:
-  a feature that is the same everywhere is worth nothing, one that shrinks is blown up again;
 - the student's context tokens get the variance and covariance terms of VICReg (Bardes et al. 2022, section 4.1), in
-  the ratio of that paper, 25 to 1.
+  the ratio of that paper, 25 to 1. This is what stops the collapse;
+- the targets are standardised feature by feature over the batch, in place of layer_norm over the features of a token: a
+  feature that is the same everywhere is worth nothing. In 400 steps it makes no difference that could be measured;
+- a small encoder and small batches: for the same images, 32 at a time gave better features than 64.
 """
 
 from types import SimpleNamespace
