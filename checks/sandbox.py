@@ -217,12 +217,17 @@ class Cgroup:
 # The zygote
 
 
-def bubblewrap_command(hidden: Iterable[Path], user_namespace: bool) -> list[str]:
-    """The bwrap command line: Python and its packages, six files of the course, nothing else."""
+def python_paths() -> set[str]:
+    """The folders that Python and its packages lie in, none inside another."""
     paths = {sys.prefix, sys.base_prefix, sys.exec_prefix, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     paths |= {str(Path(module.__file__).resolve().parent.parent) for module in (torch, np)}
     paths |= {str(Path(sys.executable).resolve().parent.parent), "/usr"}
-    paths = {path for path in paths if not any(path.startswith(f"{other}/") for other in paths)}
+    return {path for path in paths if not any(path.startswith(f"{other}/") for other in paths)}
+
+
+def bubblewrap_command(hidden: Iterable[Path], user_namespace: bool) -> list[str]:
+    """The bwrap command line: Python and its packages, six files of the course, nothing else."""
+    paths = python_paths()
     command = ["bwrap", "--die-with-parent", "--new-session", "--clearenv", "--unshare-pid", "--unshare-net"]
     command += ["--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--cap-add", "ALL"]
     command += ["--unshare-user"] * user_namespace
@@ -231,6 +236,7 @@ def bubblewrap_command(hidden: Iterable[Path], user_namespace: bool) -> list[str
             command += ["--symlink", os.readlink(path), path]
         elif Path(path).exists():
             command += ["--ro-bind", path, path]
+    command += ["--tmpfs", "/tmp"]
     for path in sorted(paths):
         for parent in reversed(Path(path).parents[:-1]):  # bwrap would make them for its own uid only
             command += ["--perms", "0755", "--dir", str(parent)]
@@ -243,7 +249,7 @@ def bubblewrap_command(hidden: Iterable[Path], user_namespace: bool) -> list[str
             command += ["--tmpfs", str(path), "--remount-ro", str(path)]
     for name in (*NEEDED, "lessons/__init__.py"):
         command += ["--ro-bind", str(ROOT / name), f"{COURSE}/{name}"]
-    return [*command, "--tmpfs", "/tmp", "--remount-ro", "/dev", "--remount-ro", "/"]
+    return [*command, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 
 class Zygote:
@@ -268,6 +274,7 @@ class Zygote:
                 self.cgroup = Cgroup(limits)
         longest = max(limits.seconds, limits.training_seconds)
         options = {"tier": tier, "uid": self.uid, "limits": asdict(limits) | {"seconds": longest}}
+        options["kept"] = sorted(path for path in python_paths() if path.startswith("/tmp/"))
         said = ""
         try:
             for command in commands:
@@ -344,6 +351,7 @@ class Zygote:
                     raise Ended("crashed", f"{Child.GONE} (exit status {code})") from None
                 raise
             except BaseException:
+                ours.close()  # or a child that has not been admitted yet would wait, and the zygote with it
                 self._end()
                 raise
             self._end()

@@ -171,7 +171,7 @@ def live(descriptor: int, writer: int, folder: str, options: dict) -> None:
         return
     os.umask(0o077)
     if options["tier"] == "bubblewrap":
-        enter_namespaces(writer)
+        enter_namespaces(writer, options["kept"])
     else:
         os.setsid()
     if options["tier"] != "trusted":
@@ -189,8 +189,11 @@ def live(descriptor: int, writer: int, folder: str, options: dict) -> None:
     serve(socket.socket(fileno=3))
 
 
-def enter_namespaces(writer: int) -> None:
-    """Go on as the first process of new namespaces, with a /proc and a /tmp of its own; the caller waits for it."""
+def enter_namespaces(writer: int, kept: list[str]) -> None:
+    """Go on as the first process of new namespaces, with a /proc and a /tmp of its own; the caller waits for it.
+
+    kept: folders below /tmp that Python lies in.
+    """
     user = 0 if os.geteuid() == 0 else NEW_USER
     uid, gid = os.geteuid(), os.getegid()
     system_call("unshare", user | NEW_MOUNTS | NEW_PIDS | NEW_IPC | NEW_NET)
@@ -209,8 +212,14 @@ def enter_namespaces(writer: int) -> None:
     system_call("mount", b"/", b"/tmp", None, BIND | RECURSIVE, None)
     os.chroot("/tmp")
     system_call("mount", b"proc", b"/proc", b"proc", NO_SUID | NO_DEVICES, None)
+    places = {path: os.open(path, os.O_PATH) for path in kept}
     for folder in (b"/tmp", b"/dev/shm"):
         system_call("mount", b"tmpfs", folder, b"tmpfs", NO_SUID | NO_DEVICES, b"size=16m,mode=1777")
+    for path, place in places.items():
+        for folder in [*reversed(Path(path).parents[:-2]), Path(path)]:
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)
+        system_call("mount", f"/proc/self/fd/{place}".encode(), path.encode(), None, BIND | RECURSIVE, None)
 
 
 def limit(limits: dict) -> None:
