@@ -136,7 +136,8 @@ def nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setattr("tempfile.tempdir", None)
     yield
     until(lambda: not descendants() - before, "a process is left")
-    assert not list(temporary.iterdir())
+    # torch makes the folder of its compiler's cache when the first optimizer is built
+    assert not [path for path in temporary.iterdir() if not path.name.startswith("torchinductor_")]
     assert not list(tmp_path.glob("**/.new-*"))
 
 
