@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
-import fcntl
 import hashlib
 import importlib
 import json
@@ -27,7 +26,10 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+if sys.platform == "win32":  # before the imports that Windows doesn't have
+    raise SystemExit("grading a class needs Linux or macOS: under Windows, run it in WSL.")
 
 import torch
 from tqdm import tqdm
@@ -38,6 +40,7 @@ from checks.exercise import catalogue, checks_of
 from checks.learner import Learner, Verdict, run_check
 from checks.outputs import shown, write_outputs
 from checks.policy import PolicyError, read_policy, settle, unknown_students
+from checks.record import Record, RecordError, locked, read_record
 from checks.sandbox import (
     PROMISES,
     ROOT,
@@ -320,74 +323,6 @@ class Workers:
                 process.kill()
 
 
-# The record
-
-
-class Record:
-    """record.jsonl: append-only, a line for each finished submission, on disk before the next one counts.
-
-    The last line of a student and lesson is the one that holds.
-    """
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.file: IO[bytes] = open(path, "ab", buffering=0)  # noqa: SIM115
-        self.rows, self.size = read_record(path)
-        self.file.truncate(self.size)
-
-    def add(self, row: dict) -> None:
-        rest = memoryview(json.dumps(row).encode() + b"\n")
-        size = self.size + len(rest)
-        try:
-            while rest:
-                rest = rest[self.file.write(rest) :]
-            os.fsync(self.file)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                self.file.truncate(self.size)
-            raise GradeError(
-                f"{self.path} can't be written ({error.strerror}): make room, then run the same command to go on."
-            ) from None
-        self.size = size
-        self.rows[row["student"], row["lesson"]] = row
-
-
-def read_record(path: Path) -> tuple[dict[tuple[str, str], dict], int]:
-    """The rows of a record by student and lesson, and how many bytes are whole lines.
-
-    A last line that a kill or a full disk has cut off is left out. Raises GradeError for any other damage.
-    """
-    rows: dict[tuple[str, str], dict] = {}
-    size = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                row = json.loads(line)
-                whole = row["lesson"] in LESSONS and type(row["student"]) is type(row["key"]) is str
-            except (ValueError, TypeError, KeyError):
-                whole = False
-            if not whole:
-                raise GradeError(f"{path}, line {number} is damaged: repair or delete this line, then run it again.")
-            rows[row["student"], row["lesson"]] = row
-            size += len(line)
-    return rows, size
-
-
-@contextlib.contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """One grader at a time in a folder. Raises GradeError."""
-    with open(out / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise GradeError(
-                f"another grader is at work in {out}: wait until it is done, or choose another --out."
-            ) from None
-        yield
-
-
 # The command
 
 
@@ -605,12 +540,9 @@ def run_locked(options: argparse.Namespace, policy: Any, out: Path) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    if sys.platform not in ("linux", "darwin"):
-        print("grading a class needs Linux or macOS: under Windows, run it in WSL.", file=sys.stderr)
-        return 1
     try:
         return run(options)
-    except (GradeError, CollectError, PolicyError, SandboxError, lessons.LessonError) as error:
+    except (GradeError, RecordError, CollectError, PolicyError, SandboxError, lessons.LessonError) as error:
         print(shown(str(error)), file=sys.stderr)
         return 1
     except KeyboardInterrupt:

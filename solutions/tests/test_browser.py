@@ -1,19 +1,14 @@
 """Lessons in JupyterLab, in a real browser, as a learner sees them."""
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from solutions import release
+from solutions.tests.browsing import chromium, jupyter
 
 LESSON = "03_masking"
 SETTINGS = {
@@ -38,44 +33,17 @@ def server(lessons, tmp_path_factory):
     home = tmp_path_factory.mktemp("jupyter")
     (home / "lab" / "settings").mkdir(parents=True)
     (home / "lab" / "settings" / "overrides.json").write_text(json.dumps(SETTINGS))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "JUPYTERLAB_WORKSPACES_DIR")
-    environment = os.environ | {name: str(home / name.lower()) for name in names}
-    options = ["--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1", f"--ServerApp.root_dir={lessons}"]
-    options += ["--IdentityProvider.token=secret", "--LabApp.expose_app_in_browser=True"]
-    options += [f"--LabApp.app_settings_dir={home / 'lab' / 'settings'}"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", *options],
-        env=environment,
-        stdout=(home / "log").open("w"),
-        stderr=subprocess.STDOUT,
-    )
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(f"{address}/api?token=secret", timeout=1)
-            break
-        except OSError:
-            assert process.poll() is None, (home / "log").read_text()
-            time.sleep(0.2)
-    yield address
-    process.terminate()
-    process.wait(timeout=20)
+    options = [f"--ServerApp.root_dir={lessons}", "--LabApp.expose_app_in_browser=True"]
+    with jupyter(home, *options, f"--LabApp.app_settings_dir={home / 'lab' / 'settings'}") as address:
+        yield address
 
 
 @pytest.fixture
 def page(server):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
-        )
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(120_000)
         yield page
-        browser.close()
 
 
 def open_and_run(page: Page, address: str, path: str) -> list[dict]:

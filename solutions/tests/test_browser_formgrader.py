@@ -1,22 +1,18 @@
 """nbgrader's formgrader in a real browser: a person reads an answer beside its rubric and gives points."""
 
-import os
 import re
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
-import time
-import urllib.request
-from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from checks.exercise import catalogue
 from solutions.release import ROOT, build, to_bytes
+from solutions.tests.browsing import chromium, environment, jupyter
 
 LESSON = "03_masking"
 ANSWER = "The loss falls lower, since the student can copy."
@@ -41,52 +37,19 @@ def course(tmp_path_factory):
     return root
 
 
-def environment(home: Path | None = None) -> dict[str, str]:
-    """With nbgrader's helper programs on the path, and Jupyter's own folders below home."""
-    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR") if home else ()
-    places = {name: str(home / name.lower()) for name in names}
-    return os.environ | places | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-
-
 @pytest.fixture(scope="module")
 def server(course, tmp_path_factory):
-    """A Jupyter server in the course's folder, on a free port of this machine; gives its address."""
-    home = tmp_path_factory.mktemp("jupyter")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1", "--IdentityProvider.token=secret"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", *options],
-        cwd=course,
-        env=environment(home),
-        stdout=(home / "log").open("w"),
-        stderr=subprocess.STDOUT,
-    )
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(f"{address}/api?token=secret", timeout=1)
-            break
-        except OSError:
-            assert process.poll() is None, (home / "log").read_text()
-            time.sleep(0.2)
-    yield address
-    process.terminate()
-    process.wait(timeout=20)
+    """A Jupyter server in the course's folder; gives its address."""
+    with jupyter(tmp_path_factory.mktemp("jupyter"), cwd=course) as address:
+        yield address
 
 
 @pytest.fixture
 def page(server):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
-        )
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(60_000)
         yield page
-        browser.close()
 
 
 def marks(course):

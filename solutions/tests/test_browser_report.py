@@ -1,12 +1,12 @@
 """report.html in a real browser, as an instructor sees it on a projector: for a small class and for a large one."""
 
-import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from checks import outputs
+from solutions.tests.browsing import chromium
 from solutions.tests.test_outputs import ABOUT, HOSTILE, hostile_rows, made_up_class
 
 SIZE = {"width": 1280, "height": 720}
@@ -31,13 +31,8 @@ CONTRASTS = """() => {
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
-        )
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 def open_report(browser, rows: list[dict], folder: Path) -> Page:

@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from pathlib import Path
 import pytest
 
 from checks import grade as module
+from checks import sandbox
 from checks.exercise import catalogue, checks_of
 from checks.learner import run_checks
 from checks.sandbox import PROMISES, own_uid
@@ -847,6 +849,54 @@ def test_no_two_graders_of_a_machine_use_one_uid():
     assert third == first
     for held in (other, last):
         held.close()
+
+
+@pytest.fixture
+def below_tmp(monkeypatch) -> Iterator[tuple[sandbox.Zygote, Path]]:
+    """A zygote whose Python has one more folder, below /tmp, and this folder."""
+    outer = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder = outer / "packages"
+    folder.mkdir()
+    (folder / "marker").write_text("seen")
+    folder.chmod(0o755)
+    paths = sandbox.python_paths() | {str(folder)}
+    monkeypatch.setattr(sandbox, "python_paths", lambda: paths)
+    zygote = sandbox.Zygote("bubblewrap", sandbox.Limits())
+    yield zygote, folder
+    zygote.close()
+    shutil.rmtree(outer)
+
+
+def reader(path: Path) -> bytes:
+    """A submission that reads a file when its exercise is defined."""
+    return f"def patchify(images, patch_size, found=open({str(path)!r}).read()):\n    pass\n".encode()
+
+
+def test_a_python_below_tmp_is_seen_in_the_private_tmp_and_nothing_beside_it(below_tmp):
+    zygote, folder = below_tmp
+    beside = folder.parent / "beside"
+    beside.write_text("secret")
+    notes = []
+    for path in (folder / "marker", beside):
+        with zygote.child("patch_embedding", "a.py", reader(path), sandbox.TimeLeft(60)) as child:
+            notes.append(child.notes)
+            child.leave()
+    assert not notes[0]
+    assert "FileNotFoundError" in notes[1][0]
+
+
+def test_an_interrupt_before_a_child_is_admitted_leaves_the_zygote_at_work(below_tmp, monkeypatch):
+    zygote, folder = below_tmp
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(zygote, "_admit", interrupted)
+        with pytest.raises(KeyboardInterrupt), zygote.child("patch_embedding", "a.py", b"#", sandbox.TimeLeft(60)):
+            pass
+    with zygote.child("patch_embedding", "a.py", reader(folder / "marker"), sandbox.TimeLeft(60)) as child:
+        child.leave()
 
 
 def test_where_no_sandbox_works_it_says_so_and_grades_nothing(few, tmp_path, monkeypatch):
