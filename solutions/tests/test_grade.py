@@ -96,8 +96,11 @@ def table(out: Path) -> dict[tuple[str, str], dict[str, str]]:
 # Processes
 
 
+GRADERS: set[int] = set()  # started here, and waited for by `end`
+
+
 def descendants() -> set[int]:
-    """The pids of all living processes below this one, in any pid namespace; the dead ones are buried."""
+    """The pids of all living processes below this one, in any pid namespace; dead orphans are buried."""
     parents, states = {}, {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, IndexError):
@@ -107,7 +110,7 @@ def descendants() -> set[int]:
     while found != before:
         before, found = found, found | {pid for pid, parent in parents.items() if parent in found}
     for pid in found:
-        if states[pid] == "Z" and parents[pid] == os.getpid():
+        if states[pid] == "Z" and parents[pid] == os.getpid() and pid not in GRADERS:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
     return {pid for pid in found - {os.getpid()} if states[pid] != "Z"}
@@ -149,6 +152,7 @@ def start(*arguments: object, output: Path) -> int:
     if pid:
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
+        GRADERS.add(pid)
         return pid
     code = 99
     try:
@@ -167,7 +171,9 @@ def start(*arguments: object, output: Path) -> int:
 
 
 def end(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = os.waitpid(pid, 0)[1]
+    GRADERS.discard(pid)
+    return os.waitstatus_to_exitcode(status)
 
 
 def run(*arguments: object, output: Path) -> tuple[int, str]:
