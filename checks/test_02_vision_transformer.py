@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from checks.exercise import exercise
-from checks.expect import expect_close, expect_equal, expect_error, expect_that
+from checks.expect import Later, expect_close, expect_equal, expect_error, expect_that
 
 # What runs where the learner's code lives.
 
@@ -289,16 +289,6 @@ def as_text(shapes: dict[str, list[int]]) -> dict[str, str]:
 
 def without(shapes: dict[str, str], text: str) -> dict[str, str]:
     return {name: size for name, size in shapes.items() if text not in name}
-
-
-class Later:
-    """Mistakes that are worked out only if a result is wrong: there are many, and most learners need none of them."""
-
-    def __init__(self, work_out, *inputs):
-        self.work_out, self.inputs = work_out, inputs
-
-    def items(self):
-        return self.work_out(*self.inputs).items()
 
 
 def expect_same_twice(learner, got, again):
@@ -660,17 +650,21 @@ def test_block_norms_with_eps_1e_6(learner):
         # the other half of the block adds nothing, so that what reaches this norm is small
         weights |= {key: torch.zeros_like(value) for key, value in weights.items() if silent in key}
         tokens = torch.randn(2, 5, dim) * 1e-3
-        mistakes = {
-            f"The eps of {name} is {text}: write nn.LayerNorm(dim, eps=1e-6).": encoder_layer(
-                tokens, weights, num_heads, eps
-            )
-            for text, eps in EPSILONS.items()
-        }
+        mistakes = Later(epsilon_mistakes, name, tokens, weights, num_heads)
         expected = encoder_layer(tokens, weights, num_heads)
         got, _ = learner(block_twice, (dim, num_heads), weights, tokens)
         called = f"{learner.called} of size 0.001, {silent} all zeros"
         likely = f"{name} is nn.LayerNorm(dim, eps=1e-6). If the block is wrong on ordinary tokens too, start there."
         expect_close(got, expected, called=called, mistakes=mistakes, likely=likely)
+
+
+def epsilon_mistakes(norm: str, tokens: Tensor, weights: dict[str, Tensor], num_heads: int) -> dict[str, Tensor]:
+    return {
+        f"The eps of {norm} is {text}: write nn.LayerNorm(dim, eps=1e-6).": encoder_layer(
+            tokens, weights, num_heads, eps
+        )
+        for text, eps in EPSILONS.items()
+    }
 
 
 @exercise("Block")

@@ -1,7 +1,7 @@
 """Lesson 3: masks."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -463,13 +463,27 @@ def draw(learner, batch_size: int, grid_size: int, count: int, **options) -> lis
             if pair is None
             else "Give back Masks(context, targets), two tensors: stack what is collected in lists.",
         )
-        expect_indices("context", pair[0], [batch_size], grid_size, learner.called)
-        expect_indices("targets", pair[1], [batch_size, num_targets], grid_size, learner.called)
+    for name, axes, tensors in zip(
+        ("context", "targets"), ([batch_size], [batch_size, num_targets]), zip(*got, strict=True), strict=True
+    ):
+        for positions in alike(tensors):
+            stacked = torch.stack([tensors[i] for i in positions])
+            expect_indices(name, stacked, axes, grid_size, learner.called)
     return got
 
 
-def expect_indices(name: str, indices: Tensor, axes: list[int], grid_size: int, called: str) -> None:
-    low, high = (int(indices.min()), int(indices.max())) if indices.numel() else (0, 0)
+def alike(tensors: Sequence[Tensor]) -> Iterable[list[int]]:
+    """The positions of tensors of one shape and dtype, group by group: a group is worked on at once."""
+    groups: dict[tuple, list[int]] = {}
+    for i, tensor in enumerate(tensors):
+        groups.setdefault((tensor.shape, tensor.dtype), []).append(i)
+    return groups.values()
+
+
+def expect_indices(name: str, stacked: Tensor, axes: list[int], grid_size: int, called: str) -> None:
+    """stacked: indices that are alike, [count, *axes, Nc or Nt] where they are right."""
+    indices = stacked[0]
+    low, high = (int(stacked.min()), int(stacked.max())) if stacked.numel() else (0, 0)
     if indices.dtype == torch.bool:
         flaw = "Give back patch indices, not a mask of bools: `nonzero` finds them."
     elif name == "targets" and indices.ndim == 3 and indices.shape[1] != axes[1]:
@@ -486,7 +500,7 @@ def expect_indices(name: str, indices: Tensor, axes: list[int], grid_size: int, 
         flaw = "The indices are one too large: patches count from 0, there is no cls token."
     elif low < 0 or high >= grid_size**2:
         flaw = f"An index is row * G + column, from 0 to {grid_size**2 - 1}: don't pad, keep blocks inside."
-    elif (indices.sort().values.diff() == 0).any():
+    elif (stacked.sort().values.diff() == 0).any():
         flaw = "An index stands twice in a row: draw without replacement, and don't fill up with repeats."
     else:
         return
@@ -498,6 +512,14 @@ def expect_indices(name: str, indices: Tensor, axes: list[int], grid_size: int, 
         got=f"{name} {str(indices.dtype).removeprefix('torch.')} {shape(indices)}, from {low} to {high}",
         likely=flaw,
     )
+
+
+def all_blocks(tensors: Sequence[Tensor], grid_size: int) -> Tensor:
+    """Patch indices [..., K] of one batch each, with a K of its own -> bool [count, ..., G, G]."""
+    cells = torch.zeros(len(tensors), *tensors[0].shape[:-1], grid_size, grid_size, dtype=torch.bool)
+    for positions in alike(tensors):
+        cells[positions] = as_blocks(torch.stack([tensors[i] for i in positions]), grid_size)
+    return cells
 
 
 def as_blocks(indices: Tensor, grid_size: int) -> Tensor:
@@ -576,10 +598,10 @@ def test_sample_masks_draws_one_size_a_batch(learner):
 def test_sample_masks_places_targets_uniformly(learner):
     """Each target of each image has a place of its own, every place equally likely."""
     grid_size, height, width = 8, 3, 4
-    got = draw(learner, 4, grid_size, 100, num_targets=2, context_scale=(1.0, 1.0), **of_size(grid_size, height, width))
+    got = draw(learner, 16, grid_size, 25, num_targets=2, context_scale=(1.0, 1.0), **of_size(grid_size, height, width))
     if any(targets.shape[2] != height * width for _, targets in got):
         return  # another size: another check says so
-    targets = torch.stack([targets for _, targets in got])  # [100, 4, 2, Nt]
+    targets = torch.stack([targets for _, targets in got])  # [25, 16, 2, Nt]
     if not whole(as_blocks(targets, grid_size).flatten(0, 2), height, width).all():
         return  # no whole blocks: another check says so
     corner = targets.amin(dim=3)
@@ -601,10 +623,8 @@ def test_sample_masks_context_lies_in_a_block(learner):
         (14, {}, {13, 14}),
     ):
         options = {"num_targets": 1, **scale, **of_size(grid_size, 1, 1)}
-        seen = set()
-        for context, _ in draw(learner, 2, grid_size, 8 if scale else 30, **options):
-            for side in spans(as_blocks(context, grid_size)):
-                seen |= set(side.tolist())
+        contexts, _ = zip(*draw(learner, 2, grid_size, 8 if scale else 30, **options), strict=True)
+        seen = set(torch.cat(spans(all_blocks(contexts, grid_size).flatten(0, 1))).tolist())
         likely = (
             "Draw the size of the context block with sample_block_size, context_scale (by default .85 to 1) and the "
             "aspect ratio (1, 1); the context is that block minus the targets, not the rest of the grid."
@@ -625,13 +645,12 @@ def test_sample_masks_places_the_context_uniformly(learner):
     """The context block of each image has a place of its own, every place equally likely."""
     grid_size, side = 8, 6
     options = {"num_targets": 1, "context_scale": fixed_scale(grid_size, side, side), **of_size(grid_size, 1, 1)}
-    corners = []
-    for context, _ in draw(learner, 6, grid_size, 75, **options):
-        rows, columns = context // grid_size, context % grid_size
-        top, left = rows.amin(dim=1), columns.amin(dim=1)
-        whole = (rows.amax(dim=1) - top + 1 == side) & (columns.amax(dim=1) - left + 1 == side)
-        corners.append((top * grid_size + left).masked_fill(~whole, -1))
-    corner = torch.stack(corners)  # [75, 6]
+    contexts, _ = zip(*draw(learner, 18, grid_size, 25, **options), strict=True)
+    cells = all_blocks(contexts, grid_size)
+    rows, columns = cells.any(dim=3).long(), cells.any(dim=2).long()
+    top, left = rows.argmax(dim=2), columns.argmax(dim=2)  # the first ones
+    full = torch.stack(spans(cells.flatten(0, 1))).eq(side).all(dim=0).view_as(top)
+    corner = (top * grid_size + left).masked_fill(~full, -1)  # [25, 18]
     known = corner[corner >= 0]
     if len(known) >= 300:  # else the block's size is wrong, which another check says
         if not (known == known[0]).all():  # one fixed place is named by what follows
@@ -683,7 +702,7 @@ def test_sample_masks_context_leaves_out_its_own_targets(learner):
 def test_sample_masks_cuts_contexts_at_random(learner):
     """Contexts are cut to one length by a random choice: no part of the image is left out more often."""
     grid_size, bins = 10, 8
-    got = draw(learner, 4, grid_size, 40, num_targets=2, context_scale=(1.0, 1.0), **of_size(grid_size, 4, 4))
+    got = draw(learner, 16, grid_size, 10, num_targets=2, context_scale=(1.0, 1.0), **of_size(grid_size, 4, 4))
     dropped_in, expected_in = torch.zeros(bins), torch.zeros(bins)
     first, last, more = True, True, False
     for context, targets in got:
@@ -734,10 +753,11 @@ def test_sample_masks_redraws_short_contexts_only(learner):
         fewest = min(10, grid_size**2 // 8) + 1
         options = {"num_targets": 1, "context_scale": fixed_scale(grid_size, side, side), **of_size(grid_size, *target)}
         got = draw(learner, batch_size, grid_size, count, **options)
-        lengths = [context.shape[1] for context, _ in got]
-        longest = max(int(span.max()) for context, _ in got for span in spans(as_blocks(context, grid_size)))
-        overlap = any((context[:, :, None] == targets).any() for context, targets in got)
-        if longest != side or overlap:
+        contexts, targets = zip(*got, strict=True)
+        lengths = [context.shape[1] for context in contexts]
+        seen, hidden = all_blocks(contexts, grid_size), all_blocks(targets, grid_size)
+        longest = max(int(span.max()) for span in spans(seen.flatten(0, 1)))
+        if longest != side or (seen & hidden[:, :, 0]).any():
             return  # not a context block minus its targets: another check says so
         expect_that(
             min(lengths) >= fewest,

@@ -1,5 +1,6 @@
 """Lesson 4: the teacher. The students and teachers here are small stand-ins; their weights are handed over by name."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from checks.exercise import exercise
-from checks.expect import expect_close, expect_equal, expect_that, shape
+from checks.expect import Later, expect_close, expect_equal, expect_that, shape
 
 
 class Student(nn.Module):
@@ -275,38 +276,40 @@ def test_teacher_targets_are_normalised_tokens(learner):
             with torch.no_grad():
                 tokens = LocalTeacher(weight)(images)
             expected = take(normalised(tokens), targets)
-            raw = take(tokens, targets)
-            mistakes = {
-                "layer_norm is missing: normalise the tokens over D.": raw,
-                "Normalised over patches and D together: each token is normalised by itself, over (D,).": take(
-                    normalised(tokens, (1, 2)), targets
-                ),
-                "Normalised over the patches, not over D.": take(normalised(tokens, (1,)), targets),
-                "Normalised over the images, not over D.": take(normalised(tokens, (0,)), targets),
-                "Normalised over images and patches as batch norm does, not over D.": take(
-                    normalised(tokens, (0, 1)), targets
-                ),
-                "Normalised over the whole batch: each token is normalised by itself, over (D,).": take(
-                    normalised(tokens, (0, 1, 2)), targets
-                ),
-                "Normalised over the patches of a block, not over D.": normalised(raw, (2,)),
-                "Normalised over the patches of a block and D together: each token by itself, over (D,).": normalised(
-                    raw, (2, 3)
-                ),
-                "Divided by the length of the token (F.normalize): layer_norm takes the mean off and divides by the "
-                "standard deviation.": F.normalize(raw, dim=-1),
-                "The mean is not taken off.": raw / (raw.var(-1, correction=0, keepdim=True) + 1e-5).sqrt(),
-                "The mean is taken off, but the division by the standard deviation is missing.": raw
-                - raw.mean(-1, keepdim=True),
-                "The variance is divided by D - 1: layer_norm divides by D.": normalised(raw, correction=1),
-                "All images get the targets of image 0.": take(normalised(tokens), targets[:1].expand_as(targets)),
-                "All targets are taken from image 0.": take(normalised(tokens[:1].expand_as(tokens)), targets),
-                "The indices are sorted: keep the order of targets.": take(normalised(tokens), targets.sort(2).values),
-            }
+            mistakes = Later(target_mistakes, tokens, targets)
             got = learner(local_targets, weight, images, targets)
             expect_shape(got, weight, images, targets, learner.called)
             likely = "F.layer_norm(h, (D,)), then take the tokens at targets[b, m] for each image b and block m."
             expect_close(got, expected, called=learner.called, mistakes=mistakes, likely=likely)
+
+
+def target_mistakes(tokens: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    raw = take(tokens, targets)
+    return {
+        "layer_norm is missing: normalise the tokens over D.": raw,
+        "Normalised over patches and D together: each token is normalised by itself, over (D,).": take(
+            normalised(tokens, (1, 2)), targets
+        ),
+        "Normalised over the patches, not over D.": take(normalised(tokens, (1,)), targets),
+        "Normalised over the images, not over D.": take(normalised(tokens, (0,)), targets),
+        "Normalised over images and patches as batch norm does, not over D.": take(normalised(tokens, (0, 1)), targets),
+        "Normalised over the whole batch: each token is normalised by itself, over (D,).": take(
+            normalised(tokens, (0, 1, 2)), targets
+        ),
+        "Normalised over the patches of a block, not over D.": normalised(raw, (2,)),
+        "Normalised over the patches of a block and D together: each token by itself, over (D,).": normalised(
+            raw, (2, 3)
+        ),
+        "Divided by the length of the token (F.normalize): layer_norm takes the mean off and divides by the "
+        "standard deviation.": F.normalize(raw, dim=-1),
+        "The mean is not taken off.": raw / (raw.var(-1, correction=0, keepdim=True) + 1e-5).sqrt(),
+        "The mean is taken off, but the division by the standard deviation is missing.": raw
+        - raw.mean(-1, keepdim=True),
+        "The variance is divided by D - 1: layer_norm divides by D.": normalised(raw, correction=1),
+        "All images get the targets of image 0.": take(normalised(tokens), targets[:1].expand_as(targets)),
+        "All targets are taken from image 0.": take(normalised(tokens[:1].expand_as(tokens)), targets),
+        "The indices are sorted: keep the order of targets.": take(normalised(tokens), targets.sort(2).values),
+    }
 
 
 @exercise("teacher_targets")
@@ -469,8 +472,8 @@ def averaged(teacher: dict, students: list[dict], m: float) -> dict[str, Tensor]
     return moved(teacher, students, lambda t, s: m * t + (1 - m) * s)
 
 
-def average_mistakes(teacher: dict, students: list[dict], m: float) -> dict[str, dict[str, Tensor]]:
-    """What each mistake makes of these values of the teacher, by its sentence."""
+def average_mistakes(teacher: dict, students: list[dict], m: float, others: dict) -> dict[str, dict[str, Tensor]]:
+    """What each mistake makes of these values of the teacher, by its sentence; others are added."""
     changes = {
         "The teacher has not moved: write the new values into its parameters and buffers, in place.": lambda t, s: t,
         "The momentum is on the wrong side: it belongs to the teacher, 1 - momentum to the student.": lambda t, s: (
@@ -485,7 +488,7 @@ def average_mistakes(teacher: dict, students: list[dict], m: float) -> dict[str,
         "The student is added before the teacher is scaled: scale first, then add.": lambda t, s: m * (t + (1 - m) * s),
         "The average is taken twice in one call.": lambda t, s: m * (m * t + (1 - m) * s) + (1 - m) * s,
     }
-    return {sentence: moved(teacher, students, change) for sentence, change in changes.items()}
+    return others | {sentence: moved(teacher, students, change) for sentence, change in changes.items()}
 
 
 @exercise("update_teacher", points=2)
@@ -502,10 +505,9 @@ def test_update_teacher_averages_parameters(learner):
         teacher, students = new_state(dtype), [new_state(dtype) for _ in range(steps)]
         weights = parameters(teacher)
         expected = averaged(weights, students, momentum)
-        mistakes = average_mistakes(weights, students, momentum)
-        mistakes["Frozen parameters are left out, such as a position table: average them too."] = expected | {
-            "pos_embed": weights["pos_embed"]
-        }
+        frozen = "Frozen parameters are left out, such as a position table: average them too."
+        also = {frozen: expected | {"pos_embed": weights["pos_embed"]}}
+        mistakes = Later(average_mistakes, weights, students, momentum, also)
         got = learner(teacher_after_updates, teacher, students, momentum)
         mine = {name: got[name] for name in expected}
         expect_close(mine, expected, called=learner.called, mistakes=mistakes, likely=likely)
@@ -528,7 +530,7 @@ def test_update_teacher_averages_float_buffers(learner):
             name: students[-1][name] for name in floats
         },
     }
-    mistakes = mistakes | average_mistakes(floats, students, momentum)
+    mistakes = Later(average_mistakes, floats, students, momentum, mistakes)
     got = learner(teacher_after_updates, teacher, students, momentum)
     likely = "Each buffer of floats becomes momentum * teacher + (1 - momentum) * student, once a call."
     mine = {name: got[name] for name in floats}
@@ -646,13 +648,8 @@ def test_momentum_at_takes_other_ends(learner):
 
 
 def expect_line(start: float, end: float, got: list) -> None:
-    """got: the values at STEPS. A mistake is named if it explains all of them."""
-    wrong = {sentence: [] for sentence in line_mistakes(0, 1, start, end)}
-    for step, total in STEPS:
-        for sentence, value in line_mistakes(step, total, start, end).items():
-            wrong[sentence].append(float(value))
+    """got: the values at STEPS."""
     numbers = all(type(value) in (int, float) for value in got)
-    named = [name for name in wrong if numbers and torch.allclose(doubles(got), doubles(wrong[name]), 0, 1e-6)]
     likely = "start + (end - start) * step / total_steps." if numbers else "Give back a float: no tensor is needed."
     for i, (step, total) in enumerate(STEPS):
         arguments = f"{step}, {total}" + ("" if (start, end) == (0.996, 1.0) else f", start={start}, end={end}")
@@ -660,11 +657,21 @@ def expect_line(start: float, end: float, got: list) -> None:
             got[i],
             start + (end - start) * step / total,
             called=f"momentum_at({arguments})",
-            mistakes={name: wrong[name][i] for name in named},
+            mistakes=Later(explaining_mistakes, start, end, got if numbers else [], i),
             likely=likely,
             rtol=0,
             atol=1e-6,
         )
+
+
+def explaining_mistakes(start: float, end: float, got: list, i: int) -> dict[str, float]:
+    """The mistakes that explain all values at STEPS, each with its value i."""
+    lines = [line_mistakes(step, total, start, end) for step, total in STEPS[: len(got)]]
+    return {
+        name: float(lines[i][name])
+        for name in (lines[0] if lines else {})
+        if torch.allclose(doubles(got), doubles([float(line[name]) for line in lines]), 0, 1e-6)
+    }
 
 
 def line_mistakes(step: int, total: int, start: float, end: float) -> dict[str, float]:
@@ -699,7 +706,7 @@ def line_mistakes(step: int, total: int, start: float, end: float) -> dict[str, 
 
 
 def cosine(progress: float) -> float:
-    return float(torch.cos(torch.tensor(progress, dtype=torch.float64) * torch.pi))
+    return math.cos(progress * math.pi)
 
 
 def doubles(values: list) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from checks.exercise import exercise
-from checks.expect import expect_close, expect_equal, expect_error, expect_that, shape
+from checks.expect import Later, expect_close, expect_equal, expect_error, expect_that, shape
 
 # grid_size, dim, predictor_dim, depth, num_heads
 CONFIGS = [(4, 12, 8, 1, 2), (3, 4, 8, 2, 4), (5, 5, 16, 2, 1)]
@@ -296,91 +296,99 @@ def test_predictor_infers_a_block_from_the_context(learner):
         grid_size, dim, _, _, heads = config
         weights = draw_weights(config)
         context_tokens, context, targets = draw_inputs(grid_size, dim, batch, count, 1, length)
-        table, mask, tokens = weights["predictor_pos_embed"][0], weights["mask_token"], embed(weights, context_tokens)
-        here, there = table[context][:, None], table[targets]
-        seen, queries, empty = tokens + here, mask + there, mask.expand_as(there)
-        hidden = encode(weights, heads, join(seen, queries))
-        expected = read_off(weights, hidden[:, :, count:])
-        # what forward does otherwise: the sentence and the tokens that enter the blocks
-        entering = {
-            "The context tokens get no positions: nothing tells which patches they are.": (tokens, queries),
-            "The queries get no positions, so all of them ask for the same patch.": (seen, empty),
-            "There are no positions at all.": (tokens, empty),
-            "A query is the position alone: add the mask token.": (seen, there),
-            "The mask token belongs to the queries alone, not to the context tokens.": (mask + seen, queries),
-            "The mask token is added to the context tokens and not to the queries.": (mask + seen, there),
-            "The queries get the positions of patches 0 to Nt - 1, whatever targets says.": (
-                seen,
-                empty + table[:length],
-            ),
-            "The context gets the positions of patches 0 to Nc - 1, whatever context says.": (
-                tokens + table[:count],
-                queries,
-            ),
-            "Context and queries get the positions of patches 0, 1, 2, ...: take the rows that context and targets "
-            "name.": (tokens + table[:count], empty + table[:length]),
-            "The queries of all images get the positions of the first image.": (seen, empty + there[:1]),
-            "The context of all images gets the positions of the first image.": (tokens + here[:1], queries),
-            "All images get the positions of the first image.": (tokens + here[:1], empty + there[:1]),
-            "The predictions come in ascending order of the patches: keep the order of targets.": (
-                seen,
-                mask + table[targets.sort(dim=2).values],
-            ),
-            "The positions are swapped: the context gets those of targets, the queries those of context.": (
-                (tokens + there, mask + here) if count == length else (seen, queries)
-            ),
-            "The queries get the positions of the context.": (seen, mask + here if count == length else queries),
-        }
-        for by, way in ((1, "before"), (-1, "after")):
-            moved = table.roll(by, dims=0)
-            sentence = f"get the positions of the patch {way} theirs: 0 is the first patch, there is no cls token."
-            entering |= {
-                f"The tokens {sentence}": (tokens + moved[context][:, None], mask + moved[targets]),
-                f"The queries {sentence}": (seen, mask + moved[targets]),
-                f"The context tokens {sentence}": (tokens + moved[context][:, None], queries),
-            }
-        mistakes = {sentence: infer(weights, heads, *pair) for sentence, pair in entering.items()}
-        for other in {1, 2, 4, 8} - {heads}:
-            sentence = f"num_heads is ignored: there are {other} heads where {heads} are asked for."
-            mistakes[sentence] = infer(weights, other, seen, queries)
-        first = {name: value for name, value in weights.items() if "_blocks" not in name or "_blocks.0." in name}
-        together = encode(weights, heads, join(seen, queries).flatten(0, 2)[None, None]).view_as(hidden)
-        mistakes |= {
-            "Only the first of the blocks is applied.": infer(first, heads, seen, queries),
-            "The blocks are not applied.": read_off(weights, queries),
-            "The final norm is not applied.": project(weights, hidden[:, :, count:]),
-            "The predictions are normalised: only the targets are.": F.layer_norm(expected, [dim]),
-            "The images of the batch see each other: the first axis must be the batch.": read_off(
-                weights, together[:, :, count:]
-            ),
-            "What is read off is context: take the Nt tokens that were the queries.": read_off(
-                weights, hidden[:, :, :length]
-            ),
-            "What is read off is the end of the context: take the Nt tokens that were the queries.": read_off(
-                weights, hidden[:, :, count - length : count]
-            ),
-            "What is read off starts one token too early, in the context.": read_off(
-                weights, hidden[:, :, count - 1 : -1]
-            ),
-            "The axes are (image, block): here the blocks come first.": expected.transpose(0, 1),
-            "There is no axis for the target blocks: the output is [B, M, Nt, D], also for M = 1.": expected[
-                :, 0
-            ].shape,
-            "Only the context enters the blocks: the queries, mask tokens with the positions of the targets, are "
-            "missing.": read_off(weights, encode(weights, heads, seen)),
-            "The context is still there: only the queries are predictions.": torch.Size(
-                [batch, 1, count + length, dim]
-            ),
-            "The output has the predictor's width: predictor_proj is not applied.": queries.shape,
-        }
+        table = weights["predictor_pos_embed"][0]
+        seen = embed(weights, context_tokens) + table[context][:, None]
+        expected = infer(weights, heads, seen, weights["mask_token"] + table[targets])
         got, again = learner(two_calls, config, weights, context_tokens, context, targets)
         random = "Nothing here is random: leave dropout out."
         expect_close(again, got, called=learner.called + ", a second time", likely=random)
+        mistakes = Later(inference_mistakes, config, weights, context_tokens, context, targets)
         likely = (
             "predictor_embed(context token) + its position; mask_token + position of the target patch; both together "
             "through the blocks; then norm and projection of the queries."
         )
         expect_close(got, expected, called=learner.called, mistakes=mistakes, likely=likely)
+
+
+def inference_mistakes(
+    config: tuple[int, ...], weights: dict[str, Tensor], context_tokens: Tensor, context: Tensor, targets: Tensor
+) -> dict[str, Tensor | torch.Size]:
+    dim, heads = config[1], config[4]
+    (batch, _, length), count = targets.shape, context.shape[1]
+    table, mask, tokens = weights["predictor_pos_embed"][0], weights["mask_token"], embed(weights, context_tokens)
+    here, there = table[context][:, None], table[targets]
+    seen, queries, empty = tokens + here, mask + there, mask.expand_as(there)
+    hidden = encode(weights, heads, join(seen, queries))
+    expected = read_off(weights, hidden[:, :, count:])
+    # what forward does otherwise: the sentence and the tokens that enter the blocks
+    entering = {
+        "The context tokens get no positions: nothing tells which patches they are.": (tokens, queries),
+        "The queries get no positions, so all of them ask for the same patch.": (seen, empty),
+        "There are no positions at all.": (tokens, empty),
+        "A query is the position alone: add the mask token.": (seen, there),
+        "The mask token belongs to the queries alone, not to the context tokens.": (mask + seen, queries),
+        "The mask token is added to the context tokens and not to the queries.": (mask + seen, there),
+        "The queries get the positions of patches 0 to Nt - 1, whatever targets says.": (
+            seen,
+            empty + table[:length],
+        ),
+        "The context gets the positions of patches 0 to Nc - 1, whatever context says.": (
+            tokens + table[:count],
+            queries,
+        ),
+        "Context and queries get the positions of patches 0, 1, 2, ...: take the rows that context and targets name.": (
+            tokens + table[:count],
+            empty + table[:length],
+        ),
+        "The queries of all images get the positions of the first image.": (seen, empty + there[:1]),
+        "The context of all images gets the positions of the first image.": (tokens + here[:1], queries),
+        "All images get the positions of the first image.": (tokens + here[:1], empty + there[:1]),
+        "The predictions come in ascending order of the patches: keep the order of targets.": (
+            seen,
+            mask + table[targets.sort(dim=2).values],
+        ),
+        "The positions are swapped: the context gets those of targets, the queries those of context.": (
+            (tokens + there, mask + here) if count == length else (seen, queries)
+        ),
+        "The queries get the positions of the context.": (seen, mask + here if count == length else queries),
+    }
+    for by, way in ((1, "before"), (-1, "after")):
+        moved = table.roll(by, dims=0)
+        sentence = f"get the positions of the patch {way} theirs: 0 is the first patch, there is no cls token."
+        entering |= {
+            f"The tokens {sentence}": (tokens + moved[context][:, None], mask + moved[targets]),
+            f"The queries {sentence}": (seen, mask + moved[targets]),
+            f"The context tokens {sentence}": (tokens + moved[context][:, None], queries),
+        }
+    mistakes = {sentence: infer(weights, heads, *pair) for sentence, pair in entering.items()}
+    for other in {1, 2, 4, 8} - {heads}:
+        sentence = f"num_heads is ignored: there are {other} heads where {heads} are asked for."
+        mistakes[sentence] = infer(weights, other, seen, queries)
+    first = {name: value for name, value in weights.items() if "_blocks" not in name or "_blocks.0." in name}
+    together = encode(weights, heads, join(seen, queries).flatten(0, 2)[None, None]).view_as(hidden)
+    mistakes |= {
+        "Only the first of the blocks is applied.": infer(first, heads, seen, queries),
+        "The blocks are not applied.": read_off(weights, queries),
+        "The final norm is not applied.": project(weights, hidden[:, :, count:]),
+        "The predictions are normalised: only the targets are.": F.layer_norm(expected, [dim]),
+        "The images of the batch see each other: the first axis must be the batch.": read_off(
+            weights, together[:, :, count:]
+        ),
+        "What is read off is context: take the Nt tokens that were the queries.": read_off(
+            weights, hidden[:, :, :length]
+        ),
+        "What is read off is the end of the context: take the Nt tokens that were the queries.": read_off(
+            weights, hidden[:, :, count - length : count]
+        ),
+        "What is read off starts one token too early, in the context.": read_off(weights, hidden[:, :, count - 1 : -1]),
+        "The axes are (image, block): here the blocks come first.": expected.transpose(0, 1),
+        "There is no axis for the target blocks: the output is [B, M, Nt, D], also for M = 1.": expected[:, 0].shape,
+        "Only the context enters the blocks: the queries, mask tokens with the positions of the targets, are "
+        "missing.": read_off(weights, encode(weights, heads, seen)),
+        "The context is still there: only the queries are predictions.": torch.Size([batch, 1, count + length, dim]),
+        "The output has the predictor's width: predictor_proj is not applied.": queries.shape,
+    }
+    return mistakes
 
 
 @exercise("Predictor", points=2)
@@ -393,34 +401,10 @@ def test_predictor_keeps_the_target_blocks_apart(learner):
         table = weights["predictor_pos_embed"][0]
         seen = embed(weights, context_tokens) + table[context][:, None]
         queries = weights["mask_token"] + table[targets]
-        right = infer(weights, heads, seen, queries)
-        # the context of which image stands in the row of (image, block), if the two are not repeated alike
-        by_blocks = (torch.arange(batch * blocks) % batch).view(batch, blocks)
-        by_images = (torch.arange(batch * blocks) // blocks).view(blocks, batch).T
-        mistakes = {
-            "The blocks are predicted together, so that their queries see each other. Give each block a row of its own "
-            "in the batch, with the context repeated.": infer(
-                weights, heads, seen, queries.flatten(1, 2)[:, None]
-            ).view_as(right),
-            "Images are mixed up: the rows of the queries go image by image, those of the context block by block. "
-            "Repeat the context with repeat_interleave, not with repeat.": infer(
-                weights, heads, seen[by_blocks, 0], queries
-            ),
-            "Images are mixed up: the rows of the queries go block by block, those of the context image by image. "
-            "Repeat the context with repeat, not with repeat_interleave.": infer(
-                weights, heads, seen[by_images, 0], queries
-            ),
-            "The rows go block by block: split them into [M, B, Nt, D], then swap the first two axes.": right.transpose(
-                0, 1
-            ).reshape(right.shape),
-            "Every block gets the predictions of the first one.": right[:, :1].expand_as(right),
-            "Every block gets the average over the blocks.": right.mean(dim=1, keepdim=True).expand_as(right),
-            "Only one block is predicted: targets holds M.": right[:, :1].shape,
-            "The rows (image, block) are one axis: unflatten it into [B, M, Nt, D].": right.flatten(0, 1).shape,
-        }
+        mistakes = Later(joining_mistakes, weights, heads, seen, queries)
         alone = learner(one_block_at_a_time, config, weights, context_tokens, context, targets)
         expect_that(
-            isinstance(alone, Tensor) and alone.shape == right.shape,
+            isinstance(alone, Tensor) and list(alone.shape) == [batch, blocks, length, dim],
             called=learner.called,
             expected=f"[{batch}, 1, {length}, {dim}] for each block",
             got=f"{shape(alone)} for all of them" if isinstance(alone, Tensor) else type(alone).__name__,
@@ -432,6 +416,36 @@ def test_predictor_keeps_the_target_blocks_apart(learner):
             "block): the context of the image, then the queries of this block."
         )
         expect_close(got, alone, called=learner.called, mistakes=mistakes, likely=likely)
+
+
+def joining_mistakes(
+    weights: dict[str, Tensor], heads: int, seen: Tensor, queries: Tensor
+) -> dict[str, Tensor | torch.Size]:
+    batch, blocks = queries.shape[:2]
+    right = infer(weights, heads, seen, queries)
+    # the context of which image stands in the row of (image, block), if the two are not repeated alike
+    by_blocks = (torch.arange(batch * blocks) % batch).view(batch, blocks)
+    by_images = (torch.arange(batch * blocks) // blocks).view(blocks, batch).T
+    together = infer(weights, heads, seen, queries.flatten(1, 2)[:, None])
+    return {
+        "The blocks are predicted together, so that their queries see each other. Give each block a row of its own "
+        "in the batch, with the context repeated.": together.view_as(right),
+        "Images are mixed up: the rows of the queries go image by image, those of the context block by block. "
+        "Repeat the context with repeat_interleave, not with repeat.": infer(
+            weights, heads, seen[by_blocks, 0], queries
+        ),
+        "Images are mixed up: the rows of the queries go block by block, those of the context image by image. "
+        "Repeat the context with repeat, not with repeat_interleave.": infer(
+            weights, heads, seen[by_images, 0], queries
+        ),
+        "The rows go block by block: split them into [M, B, Nt, D], then swap the first two axes.": right.transpose(
+            0, 1
+        ).reshape(right.shape),
+        "Every block gets the predictions of the first one.": right[:, :1].expand_as(right),
+        "Every block gets the average over the blocks.": right.mean(dim=1, keepdim=True).expand_as(right),
+        "Only one block is predicted: targets holds M.": right[:, :1].shape,
+        "The rows (image, block) are one axis: unflatten it into [B, M, Nt, D].": right.flatten(0, 1).shape,
+    }
 
 
 @exercise("Predictor")

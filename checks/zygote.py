@@ -15,6 +15,7 @@ import importlib.util
 import json
 import marshal
 import math
+import operator
 import os
 import random
 import resource
@@ -38,11 +39,10 @@ import lessons
 from checks import expect, learner, wire
 
 CHECKS = "course_checks"  # the module that holds the functions of the check file
-NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PIDS, NEW_NET = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
+NEW_MOUNTS, NEW_IPC, NEW_PIDS, NEW_NET = 0x20000, 0x8000000, 0x20000000, 0x40000000
 NO_SUID, NO_DEVICES, BIND, RECURSIVE = 2, 4, 0x1000, 0x4000
 SET_CHILD_SUBREAPER, SET_NO_NEW_PRIVILEGES = 36, 38
 CAPABILITIES_VERSION = 0x20080522
-MAPPED_UID = 1000  # a child's uid where the zygote may not change to another
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -57,6 +57,7 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     control = socket.socket(fileno=options["control"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the checker's to handle
+    guard = Guard()
     warm_up()
     control.sendall(b"r")
     if options["tier"] != "bubblewrap" and sys.platform == "linux":
@@ -66,7 +67,7 @@ def main() -> None:
         if not message:
             return
         # one descriptor a message, and never a second one before "end"
-        child = Child(control, descriptors[0], options)
+        child = Child(control, descriptors[0], options, guard)
         ended = control.recv(64) == b"end"
         code = child.end()
         if not ended:
@@ -94,38 +95,36 @@ def warm_up() -> None:
 class Child:
     """A forked process, from the zygote's side."""
 
-    def __init__(self, control: socket.socket, descriptor: int, options: dict):
+    def __init__(self, control: socket.socket, descriptor: int, options: dict, guard: Guard):
         self.tier, self.uid = options["tier"], options["uid"]
         # without a mount namespace a child's private folder is an ordinary one
         self.folder = "/tmp" if self.tier == "bubblewrap" else tempfile.mkdtemp(prefix="submission-")
         if self.tier == "rlimits" and os.geteuid() == 0:
             os.chown(self.folder, self.uid, self.uid)
-        reader, writer = os.pipe()
-        self.outer = os.fork()
-        if self.outer == 0:
-            try:
-                control.close()
-                os.close(reader)
-                live(descriptor, writer, self.folder, options)
-                os._exit(0)
-            except (EOFError, ConnectionError):  # the checker has left
-                os._exit(1)
-            except BaseException:
-                traceback.print_exc()  # where the zygote's errors go, if the sandbox isn't closed yet
-                os._exit(1)
+        with contextlib.ExitStack() as stack:
+            if self.tier == "bubblewrap":  # the child is the first process of a namespace: all others die with it
+                ours = os.open("/proc/self/ns/pid", os.O_RDONLY)
+                stack.callback(os.close, ours)
+                system_call("unshare", NEW_PIDS)
+            self.pid = os.fork()
+            if self.pid == 0:
+                try:
+                    control.close()
+                    live(descriptor, self.folder, options, guard)
+                    os._exit(0)
+                except (EOFError, ConnectionError):  # the checker has left
+                    os._exit(1)
+                except BaseException:
+                    traceback.print_exc()  # where the zygote's errors go, if the sandbox isn't closed yet
+                    os._exit(1)
+            if self.tier == "bubblewrap":
+                system_call("setns", ours, NEW_PIDS)
         os.close(descriptor)
-        os.close(writer)
-        # the pid of the namespace's first process: whoever kills it kills all of them
-        text = os.read(reader, 16)
-        os.close(reader)
-        self.inner = int(text) if text else self.outer
 
     def end(self) -> int:
         """Kill every process of the submission -> the exit status of its first one, 128 + number for a signal."""
-        for pid in {self.inner, self.outer}:
-            if self.tier != "bubblewrap" or pid == self.inner:
-                kill(pid)
-        code = os.waitstatus_to_exitcode(os.waitpid(self.outer, 0)[1])
+        kill(self.pid)
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         if self.tier != "bubblewrap":
             kill_descendants(self.uid if self.tier == "rlimits" and os.geteuid() == 0 else None)
             os.spawnlp(os.P_WAIT, "rm", "rm", "-rf", self.folder)  # shutil.rmtree gives up on deep folders
@@ -163,7 +162,7 @@ def kill_descendants(uid: int | None) -> None:
 # In the child
 
 
-def live(descriptor: int, writer: int, folder: str, options: dict) -> None:
+def live(descriptor: int, folder: str, options: dict, guard: Guard) -> None:
     """Shut this process in, then do what the checker asks."""
     channel = socket.socket(fileno=descriptor)
     channel.sendall(b"r")  # the kernel tells the checker who sent it, so that it can put this process into a cgroup
@@ -171,7 +170,7 @@ def live(descriptor: int, writer: int, folder: str, options: dict) -> None:
         return
     os.umask(0o077)
     if options["tier"] == "bubblewrap":
-        enter_namespaces(writer, options["kept"])
+        enter_namespaces(options["kept"])
     else:
         os.setsid()
     if options["tier"] != "trusted":
@@ -186,28 +185,15 @@ def live(descriptor: int, writer: int, folder: str, options: dict) -> None:
     os.environ.update(HOME=folder, TMPDIR=folder, PATH="/usr/bin:/bin", LANG="C.UTF-8", OMP_NUM_THREADS="1")
     tempfile.tempdir = None
     os.chdir(folder)
-    serve(socket.socket(fileno=3))
+    serve(socket.socket(fileno=3), guard)
 
 
-def enter_namespaces(writer: int, kept: list[str]) -> None:
-    """Go on as the first process of new namespaces, with a /proc and a /tmp of its own; the caller waits for it.
+def enter_namespaces(kept: list[str]) -> None:
+    """Go on in new namespaces, with a /proc and a /tmp of one's own.
 
     kept: folders below /tmp that Python lies in.
     """
-    user = 0 if os.geteuid() == 0 else NEW_USER
-    uid, gid = os.geteuid(), os.getegid()
-    system_call("unshare", user | NEW_MOUNTS | NEW_PIDS | NEW_IPC | NEW_NET)
-    if user:
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{MAPPED_UID} {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"{MAPPED_UID} {gid} 1")
-    first = os.fork()
-    if first:
-        os.write(writer, str(first).encode())
-        os.close(writer)
-        code = os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
-        os._exit(code if code >= 0 else 128 - code)
-    os.close(writer)
+    system_call("unshare", NEW_MOUNTS | NEW_IPC | NEW_NET)
     # in a chroot the kernel refuses new user namespaces, whose owner could mount and reach much more of the kernel
     system_call("mount", b"/", b"/tmp", None, BIND | RECURSIVE, None)
     os.chroot("/tmp")
@@ -250,13 +236,13 @@ def drop_privileges(uid: int) -> None:
         system_call("capset", struct.pack("II", CAPABILITIES_VERSION, 0), bytes(24))
 
 
-def serve(channel: socket.socket) -> None:
+def serve(channel: socket.socket, guard: Guard) -> None:
     """Read the lesson, then run one function of the checks after the other on it."""
     setup = wire.receive(channel, bounded=False)
     finder = Sent(setup["modules"])
     sys.meta_path.insert(0, finder)
     checks = importlib.import_module(CHECKS)
-    guard = Guard(checks)
+    guard.watch(checks)
     said = {"nonce": setup["nonce"], "call": 0}
     try:
         content = setup["content"].numpy().tobytes()
@@ -312,7 +298,6 @@ class Sent(MetaPathFinder, Loader):
         exec(marshal.loads(self.modules[module.__name__].numpy().tobytes()), vars(module))
 
 
-MISSING = object()
 CHANGING = ("__warningregistry__", "Storage")  # by a warning, and by torch.set_default_dtype
 
 
@@ -322,22 +307,34 @@ class Guard:
     It lives beside the learner's code, so it is no wall. Points rest on what comes back, which is compared elsewhere.
     """
 
-    def __init__(self, checks: ModuleType):
-        owners = (builtins, math, random, json, struct, socket.socket, torch, Tensor, nn, F, nn.Module, nn.Linear)
-        ours = (expect, learner, wire, lessons, checks, sys.modules[__name__])
-        self.before = {owner: dict(vars(owner)) for owner in (*owners, torch.optim, torch.optim.AdamW, *ours)}
-        functions = [value for owner in ours for value in vars(owner).values() if isinstance(value, FunctionType)]
-        self.code: dict[FunctionType, CodeType] = {function: function.__code__ for function in functions}
+    def __init__(self) -> None:
+        self.watched: list[tuple[Any, list[str], list[Any]]] = []
+        self.code: dict[FunctionType, CodeType] = {}
         self.found: dict[str, None] = {}
+        owners = (builtins, math, random, json, struct, socket.socket, torch, Tensor, nn, F, nn.Module, nn.Linear)
+        for owner in (*owners, torch.optim, torch.optim.AdamW):
+            self._keep(owner)
+        for module in (expect, learner, wire, lessons, sys.modules[__name__]):
+            self.watch(module)
 
-    def replaced(self) -> list[str]:
-        """One sentence for each thing that is not what it was."""
-        for owner, before in self.before.items():
+    def watch(self, module: ModuleType) -> None:
+        """Watch a module of the course: the code of its functions too."""
+        self._keep(module)
+        functions = [value for value in vars(module).values() if isinstance(value, FunctionType)]
+        self.code |= {function: function.__code__ for function in functions}
+
+    def _keep(self, owner: Any) -> None:
+        names = [name for name in vars(owner) if not name.startswith("_") or name.endswith("__")]
+        names = [name for name in names if name not in CHANGING]
+        self.watched.append((owner, names, [vars(owner)[name] for name in names]))
+
+    def replaced(self, all=all, map=map, same=operator.is_) -> list[str]:
+        """One sentence for each thing that is not what it was. (The defaults are not looked up when it is called.)"""
+        for owner, names, values in self.watched:
             now = vars(owner)
-            for name, value in before.items():
-                private = name.startswith("_") and not name.endswith("__")
-                if not private and name not in CHANGING and now.get(name, MISSING) is not value:
-                    self.found[f"it replaces {owner.__name__}.{name}"] = None
+            if not all(map(same, map(now.get, names), values)):
+                changed = [name for name, value in zip(names, values, strict=True) if now.get(name) is not value]
+                self.found |= dict.fromkeys(f"it replaces {owner.__name__}.{name}" for name in changed)
         for function, code in self.code.items():
             if function.__code__ is not code:
                 self.found[f"it replaces the code of {function.__module__}.{function.__name__}"] = None
