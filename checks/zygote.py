@@ -57,8 +57,9 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     control = socket.socket(fileno=options["control"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the checker's to handle
-    guard = Guard()
     warm_up()
+    guard = Guard()  # after the imports of warm_up, which replace functions of torch themselves
+    freeze()
     control.sendall(b"r")
     if options["tier"] != "bubblewrap" and sys.platform == "linux":
         system_call("prctl", SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # or a daemon would escape to init
@@ -88,8 +89,13 @@ def warm_up() -> None:
     lesson = lessons.load_lesson(lessons.LESSONS[0], Path("warm.py"), b"import numpy\ndef f(): return numpy.ones(1)")
     learner.run(lesson, lambda lesson: torch.from_numpy(lesson.f()), (), 0)
     lessons.forget(lessons.LESSONS[0])
+    freeze()
+
+
+def freeze() -> None:
+    """Keep the collector of a forked process from copying the whole heap, page by page."""
     gc.collect()
-    gc.freeze()  # or a child's collector would copy the whole heap, page by page
+    gc.freeze()
 
 
 class Child:

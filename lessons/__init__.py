@@ -442,7 +442,7 @@ def _statements(cells: list[Cell], report: Report, rewrite: ast.NodeTransformer 
     found, flags, imported = [], 0, set()
     for cell in cells:
         tree = ast.Module(_parse(cell, report) if cell.source.strip() else [], [])
-        tree = rewrite.visit(tree) if rewrite else tree
+        tree = rewrite.visit(tree) if rewrite and __name__ in cell.source else tree
         for node in itertools.chain.from_iterable(map(_singly, tree.body)):
             if isinstance(node, ast.ImportFrom) and node.module == "__future__":
                 for alias in node.names:
@@ -454,10 +454,10 @@ def _statements(cells: list[Cell], report: Report, rewrite: ast.NodeTransformer 
                 report.syntax_errors.append(f"{_place(cell, node.lineno)} has a syntax error ({what}).")
                 continue
             imported |= binds if isinstance(node, IMPORTS) else set()
-            # `torch.x = ...` changes torch for everybody: that isn't a definition
-            changes = {root for target in ast.walk(node) if (root := _changed(target))} - imported
-            own = isinstance(node, FUNCTIONS_AND_CLASSES)
-            found.append(_Statement(node, cell, flags, frozenset(binds if own else binds | changes), frozenset(uses)))
+            if not isinstance(node, FUNCTIONS_AND_CLASSES):
+                # `torch.x = ...` changes torch for everybody: that isn't a definition
+                binds |= {root for target in ast.walk(node) if (root := _changed(target))} - imported
+            found.append(_Statement(node, cell, flags, frozenset(binds), frozenset(uses)))
     return found
 
 
