@@ -22,6 +22,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
 from multiprocessing.connection import Connection, wait
@@ -47,6 +48,7 @@ from checks.sandbox import (
     TIERS,
     Ended,
     Limits,
+    Sandbox,
     SandboxedLearner,
     SandboxError,
     TimeLeft,
@@ -244,48 +246,51 @@ def key_of(submission: Submission, content: bytes | None, checks: str, about: di
 # Workers
 
 
-def work(pipe: Connection, inherited: list[Connection], tier: str, limits: Limits, hidden: list[Path]) -> None:
+def work(pipe: Connection, zygote: Zygote, close_others: Callable[[], None]) -> None:
     """A worker's process: grade what comes through the pipe, one submission at a time."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    for other in inherited:  # or a pipe would stay open when the parent closes it
-        other.close()
+    close_others()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)
     torch.set_num_threads(1)
-    zygote = None
     try:
         while True:
             lesson, label, content, seed = pipe.recv()
-            zygote = zygote or Zygote(tier, limits, hidden)
             pipe.send(grade(lesson, label, content, zygote, seed))
     except EOFError:
         pass
     except Exception as error:  # the parent starts another worker and tries again
         with contextlib.suppress(OSError):
             pipe.send(error if isinstance(error, SandboxError) else SandboxError(f"{type(error).__name__}: {error}"))
-    finally:
-        if zygote:
-            zygote.close()
 
 
 class Workers:
-    """A few worker processes, each with one submission at a time."""
+    """A few worker processes, each with a zygote of its own and one submission at a time."""
 
-    def __init__(self, count: int, *settings: Any):
-        self.settings = settings
-        self.processes: dict[Connection, multiprocessing.Process] = {}
+    def __init__(self, count: int, sandbox: Sandbox):
+        self.sandbox = sandbox
+        self.processes: dict[Connection, tuple[multiprocessing.Process, Zygote]] = {}
         self.at: dict[Connection, tuple] = {}  # what each one is grading
         for _ in range(count):
             self.start()
 
     def start(self) -> None:
+        zygote = self.sandbox.zygote()
         ours, theirs = multiprocessing.Pipe()
-        arguments = (theirs, [*self.processes, ours], *self.settings)
-        process = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+
+        def close_others() -> None:
+            """In the worker: what it has inherited, or it would stay open when the parent closes it."""
+            for pipe, (_, other) in self.processes.items():
+                pipe.close()
+                other.let_go()
+            ours.close()
+            self.sandbox.control.close()
+
+        process = multiprocessing.get_context("fork").Process(target=work, args=(theirs, zygote, close_others))
         process.start()
         theirs.close()
-        self.processes[ours] = process
+        self.processes[ours] = process, zygote
 
     def idle(self) -> Connection | None:
         return next((pipe for pipe in self.processes if pipe not in self.at), None)
@@ -305,22 +310,24 @@ class Workers:
                 result = SandboxError("a worker died")
             task = self.at.pop(pipe)
             if isinstance(result, Exception):
-                process = self.processes.pop(pipe)
+                process, zygote = self.processes.pop(pipe)
                 pipe.close()
                 process.join(20)
                 process.kill()
+                zygote.close()
                 self.start()
             yield task, result
 
     def close(self, at_once: bool = False) -> None:
-        for pipe, process in self.processes.items():
+        for pipe, (process, _) in self.processes.items():
             pipe.close()
             if at_once:
                 process.terminate()
-        for process in self.processes.values():
+        for process, zygote in self.processes.values():
             process.join(20)
             if process.is_alive():
                 process.kill()
+            zygote.close()
 
 
 # The command
@@ -332,9 +339,7 @@ def in_shard(student: str, shard: tuple[int, int]) -> bool:
     return int.from_bytes(hashlib.sha256(student.encode()).digest()[:8], "big") % count == number - 1
 
 
-def grade_class(
-    found: Class, options: argparse.Namespace, record: Record, about: dict, hidden: list[Path]
-) -> list[dict]:
+def grade_class(found: Class, options: argparse.Namespace, record: Record, about: dict, sandbox: Sandbox) -> list[dict]:
     """Grade what the record doesn't hold yet -> the rows of the class, in order.
 
     A row without a result is "ungraded": the grader failed twice, and nothing is recorded.
@@ -345,7 +350,6 @@ def grade_class(
     waiting: deque[tuple] = deque()
     failures: dict[tuple[str, str], str] = {}
     order: list[Submission] = []
-    limits = Limits(**about["limits"])
     workers = None
     source = found.submissions(chosen)
     bar = tqdm(total=total, unit=" submissions", smoothing=0.05, disable=options.quiet)
@@ -392,7 +396,7 @@ def grade_class(
         with bar:
             while True:
                 if (workers is None or workers.idle()) and (task := next_task()):
-                    workers = workers or Workers(options.jobs, about["tier"], limits, hidden)
+                    workers = workers or Workers(options.jobs, sandbox)
                     workers.give(workers.idle(), task)
                 elif workers and workers.at:
                     for task, result in workers.results():
@@ -515,13 +519,17 @@ def run_locked(options: argparse.Namespace, policy: Any, out: Path) -> int:
         for line in found.ignored:
             print(f"ignored: {shown(line)}", file=sys.stderr)
         catalogue()  # imports the check files once, for all workers
-        warm_up()
-        tier, bounded = choose_tier(options.tier, limits)
+        hidden = [options.submissions.resolve(), out.resolve()]
+        with ThreadPoolExecutor(1) as beside:  # the two take seconds each
+            warming = beside.submit(warm_up)
+            sandbox, bounded = choose_tier(options.tier, limits, hidden)
+        warming.result()
+        tier = sandbox.tier
         limited = BOUNDED["trusted" if tier == "trusted" else bounded]
         print(f"sandbox: {tier} ({limited})", file=sys.stderr)
         about |= {"tier": tier, "promises": [*PROMISES[tier], f"Here {limited}."], "ignored": found.ignored}
-        hidden = [options.submissions.resolve(), out.resolve()]
-        rows = grade_class(found, options, record, about, hidden)
+        with contextlib.closing(sandbox):
+            rows = grade_class(found, options, record, about, sandbox)
     for line in [] if options.shard else unknown_students(policy, rows):
         print(shown(line), file=sys.stderr)
     rows = [settle(row, policy) for row in rows]

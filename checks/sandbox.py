@@ -1,4 +1,4 @@
-"""Where a class's code runs: the tiers of the sandbox, and the checker's side of a zygote and its children."""
+"""Where a class's code runs: the tiers of the sandbox, and the checker's side of its zygotes and their children."""
 
 from __future__ import annotations
 
@@ -167,14 +167,14 @@ def bindings(statement: ast.stmt) -> set[str]:
 
 
 class Cgroup:
-    """A control group of one worker's children: version 2, or 1 with its memory and pids controllers."""
+    """A control group of one zygote's children: version 2, or 1 with its memory and pids controllers."""
 
-    def __init__(self, limits: Limits, base: Path = Path("/sys/fs/cgroup")):
-        name = f"build-i-jepa-{os.getpid()}"
+    def __init__(self, limits: Limits, uid: int, base: Path = Path("/sys/fs/cgroup")):
+        name = f"build-i-jepa-{os.getpid()}-{uid}"
         second = (base / "cgroup.controllers").exists()
         parents = [base] if second else [base / "memory", base / "pids"]
         for left in (folder for parent in parents for folder in parent.glob("build-i-jepa-*")):
-            if not Path("/proc", left.name.rpartition("-")[2]).exists():  # of a grader that was killed
+            if not Path("/proc", left.name.split("-")[3]).exists():  # of a grader that was killed
                 with contextlib.suppress(OSError):
                     left.rmdir()
         self.folders = [parent / name for parent in parents]
@@ -252,42 +252,50 @@ def bubblewrap_command(hidden: Iterable[Path], user_namespace: bool) -> list[str
     return [*command, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 
-class Zygote:
-    """A process with torch imported, in the sandbox, that forks a child for each submission.
+class Sandbox:
+    """A process with torch imported, shut in, from which zygotes are forked.
 
-    Raises SandboxError if it can't be started or has died.
+    Raises SandboxError if it can't be started.
     """
 
     def __init__(self, tier: str, limits: Limits, hidden: Iterable[Path] = ()):
-        self.tier, self.limits, self.cgroup = tier, limits, None
-        self.uid, self.uid_holder = own_uid()
+        self.tier, self.limits = tier, limits
         hidden = [path.resolve() for path in (*hidden, *(ROOT / name for name in ("solutions", "checks", "lessons")))]
-        commands = [[]]
+        self.commands = [[]]
         if tier == "bubblewrap":
             if not shutil.which("bwrap"):
                 raise SandboxError("bubblewrap (bwrap) is not installed")
-            commands = [bubblewrap_command(hidden, user_namespace) for user_namespace in (False, True)]
+            self.commands = [bubblewrap_command(hidden, user_namespace) for user_namespace in (False, True)]
             if os.geteuid():
-                commands.pop(0)
-        if tier != "trusted":
-            with contextlib.suppress(SandboxError):
-                self.cgroup = Cgroup(limits)
-        longest = max(limits.seconds, limits.training_seconds)
-        options = {"tier": tier, "uid": self.uid, "limits": asdict(limits) | {"seconds": longest}}
-        options["kept"] = sorted(path for path in python_paths() if path.startswith("/tmp/"))
+                self.commands.pop(0)
+        self.start()
+
+    def start(self) -> None:
         said = ""
         try:
-            for command in commands:
-                said = self._start(command, options)
+            for command in self.commands:
+                said = self._start(command)
                 if not said:
                     return
-            raise SandboxError(f"the sandbox {tier} can't be started here: {said}")
+            raise SandboxError(f"the sandbox {self.tier} can't be started here: {said}")
         except BaseException:  # Ctrl-C too
             self.close()
             raise
 
-    def _start(self, command: list[str], options: dict) -> str:
+    def zygote(self) -> Zygote:
+        """A new zygote. If the sandbox has died, it is started again. Raises SandboxError."""
+        try:
+            return Zygote(self.control, self.tier, self.limits)
+        except SandboxError:
+            self.close()
+            self.start()
+            return Zygote(self.control, self.tier, self.limits)
+
+    def _start(self, command: list[str]) -> str:
         """Start it -> what it said if it didn't come up."""
+        longest = max(self.limits.seconds, self.limits.training_seconds)
+        options = {"tier": self.tier, "limits": asdict(self.limits) | {"seconds": longest}}
+        options["kept"] = sorted(path for path in python_paths() if path.startswith("/tmp/"))
         self.control, theirs = socket.socketpair()
         where = COURSE if self.tier == "bubblewrap" else str(ROOT)
         start = "import sys; sys.path.insert(0, sys.argv[2]); from checks.zygote import main; main()"
@@ -313,7 +321,6 @@ class Zygote:
             if not ready:
                 self.process.kill()
                 self.process.wait()
-        self.control.settimeout(30)
         return "" if ready else self._said()
 
     def _said(self) -> str:
@@ -321,6 +328,43 @@ class Zygote:
         self.errors.seek(0)
         lines = self.errors.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else "it doesn't answer"
+
+    def close(self) -> None:
+        """End it and whatever it has left."""
+        self.control.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Zygote:
+    """A process of the sandbox that forks a child for each submission, one at a time.
+
+    Raises SandboxError if it can't be started or has died.
+    """
+
+    def __init__(self, sandbox: socket.socket, tier: str, limits: Limits):
+        self.limits, self.cgroup = limits, None
+        self.uid, self.uid_holder = own_uid()
+        self.control, theirs = socket.socketpair()
+        self.control.settimeout(30)
+        if tier != "trusted":
+            with contextlib.suppress(SandboxError):
+                self.cgroup = Cgroup(limits, self.uid)
+        try:
+            with theirs:  # closed here, or the zygote's death could not be seen
+                socket.send_fds(sandbox, [str(self.uid).encode()], [theirs.fileno()])
+            ready = self.control.recv(1) == b"r"
+        except OSError:
+            ready = False
+        except BaseException:  # Ctrl-C
+            self.close()
+            raise
+        if not ready:
+            self.close()
+            raise SandboxError("the sandbox has died")
 
     @contextlib.contextmanager
     def child(self, lesson: str, label: str, content: bytes, time_left: TimeLeft) -> Iterator[Child]:
@@ -382,17 +426,16 @@ class Zygote:
             raise SandboxError("the zygote has died")
         return code[0]
 
-    def close(self) -> None:
-        """End the zygote and whatever it has left."""
+    def let_go(self) -> None:
+        """Close this process's end of it: it ends once nobody has an open one."""
         self.control.close()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        self.uid_holder.close()
+
+    def close(self) -> None:
+        """End it and whatever it has left."""
+        self.let_go()
         if self.cgroup:
             self.cgroup.close()
-        self.uid_holder.close()
 
 
 def own_uid() -> tuple[int, socket.socket]:
@@ -494,21 +537,30 @@ class SandboxedLearner(Learner):
         return self.child.call(function, inputs, seed)
 
 
-def choose_tier(asked: str | None, limits: Limits) -> tuple[str, bool]:
-    """The best tier that works on this machine, or the one asked for, and whether a control group bounds it.
+def choose_tier(asked: str | None, limits: Limits, hidden: Iterable[Path] = ()) -> tuple[Sandbox, bool]:
+    """The best sandbox that works on this machine, or the one asked for, and whether control groups bound it.
 
-    Raises SandboxError if it doesn't work.
+    hidden: folders that no submission may see. Raises SandboxError if none works.
     """
     reasons = []
     for tier in [asked] if asked else TIERS[:2]:
         try:
-            zygote = Zygote(tier, limits)
+            sandbox = Sandbox(tier, limits, hidden)
+        except SandboxError as error:
+            reasons.append(str(error))
+            continue
+        try:
+            zygote = sandbox.zygote()
             try:
                 with zygote.child(LESSONS[0], "empty.py", b"# nothing", TimeLeft(limits.seconds)) as child:
                     child.leave()
             finally:
                 zygote.close()
-            return tier, zygote.cgroup is not None
+            return sandbox, zygote.cgroup is not None
         except (SandboxError, Ended) as error:
+            sandbox.close()
             reasons.append(str(error))
+        except BaseException:  # Ctrl-C
+            sandbox.close()
+            raise
     raise SandboxError(f"no sandbox works here ({'; '.join(reasons)}): only --trusted is left, for code that you trust")

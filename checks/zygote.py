@@ -1,4 +1,4 @@
-"""What runs inside the sandbox: the zygote, which has torch imported and no secret, and its children, one a submission.
+"""What runs inside the sandbox: zygotes, which have torch imported and no secret, and their children, one a submission.
 
 A child is the only place where a learner's code runs. All that it needs is sent to it: the notebook, the reference of
 earlier lessons, and those functions of the check file that run beside the learner's code. Only plain data goes back.
@@ -61,8 +61,25 @@ def main() -> None:
     guard = Guard()  # after the imports of warm_up, which replace functions of torch themselves
     freeze()
     control.sendall(b"r")
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 64, 1)
+        if not message:  # the checker has closed this and all zygotes, or is dead
+            with contextlib.suppress(ChildProcessError):
+                while True:
+                    os.wait()
+            return
+        if os.fork() == 0:
+            control.close()
+            serve_zygote(socket.socket(fileno=descriptors[0]), options | {"uid": int(message)}, guard)
+            os._exit(0)
+        os.close(descriptors[0])
+
+
+def serve_zygote(control: socket.socket, options: dict, guard: Guard) -> None:
+    """Fork a child for each submission that a worker of the checker sends, one at a time."""
     if options["tier"] != "bubblewrap" and sys.platform == "linux":
         system_call("prctl", SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # or a daemon would escape to init
+    control.sendall(b"r")
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 64, 1)
         if not message:

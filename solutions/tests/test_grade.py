@@ -15,6 +15,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -25,10 +26,9 @@ from pathlib import Path
 import pytest
 
 from checks import grade as module
-from checks import sandbox
 from checks.exercise import catalogue, checks_of
 from checks.learner import run_checks
-from checks.sandbox import PROMISES, own_uid
+from checks.sandbox import PROMISES, Limits, Sandbox, TimeLeft, Zygote, own_uid, python_paths
 from lessons import LESSONS, folder_name
 from solutions.misconceptions import CELL, EDIT, EXERCISE, answers, exercises, load, stub
 
@@ -388,8 +388,8 @@ def assert_the_report_says(tier: str, said: str, out: Path) -> None:
 def test_a_class_that_is_graded_is_not_graded_again(classroom, tmp_path, monkeypatch):
     submissions, out, _, _ = classroom
     before = {name: (out / name).read_bytes() for name in ("record.jsonl", "grades.csv", "canvas.csv")}
-    tier = record(out)["right", "masking"]["tier"]
-    monkeypatch.setattr(module, "choose_tier", lambda *_: (tier, True))
+    stand_in = Pretended(record(out)["right", "masking"]["tier"])
+    monkeypatch.setattr(module, "choose_tier", lambda *_: (stand_in, True))
     monkeypatch.setattr(module, "Workers", None)
     lessons = [word for lesson in ALONE for word in ("--lesson", lesson)]
     arguments = (submissions, "--out", out, "--seconds", SECONDS, *lessons)
@@ -412,6 +412,21 @@ def csv_of(content: bytes) -> dict[tuple[str, str], dict[str, str]]:
 
 
 # The command with a stand-in for the sandbox: a submission's text says what becomes of it
+
+
+class Pretended:
+    """A sandbox, and its zygotes, that never start anything."""
+
+    def __init__(self, tier: str):
+        self.tier, self.control = tier, socket.socket()
+
+    def zygote(self):
+        return Pretended(self.tier)
+
+    def close(self):
+        self.control.close()
+
+    let_go = close
 
 
 @pytest.fixture
@@ -442,15 +457,8 @@ def pretend(tmp_path, monkeypatch) -> Path:
                 exercise[key] = exercise.get(key, 0) + value
         return {"status": "graded", "reason": "", "exercises": exercises, "notes": [], "seconds": 0.1}
 
-    class Zygote:
-        def __init__(self, *_):
-            pass
-
-        close = __init__
-
     monkeypatch.setattr(module, "grade", grade)
-    monkeypatch.setattr(module, "Zygote", Zygote)
-    monkeypatch.setattr(module, "choose_tier", lambda *_: ("bubblewrap", True))
+    monkeypatch.setattr(module, "choose_tier", lambda *_: (Pretended("bubblewrap"), True))
     for number in range(9):
         put(tmp_path / "class", f"student{number}", "masking", str(number).encode())
     return tmp_path / "class"
@@ -795,7 +803,7 @@ def test_ctrl_c_with_the_sandbox_leaves_no_process(few, tmp_path):
     arguments = (few, "--lesson", "masking", "--jobs", 2, "--quiet", "--out", out)
     grader = start(*arguments, output=tmp_path / "said")
     until(lambda: (out / "record.jsonl").exists() and (out / "record.jsonl").stat().st_size, "nothing is recorded")
-    groups = {f"build-i-jepa-{pid}" for pid in descendants() - before}
+    groups = {group for group in cgroups() if group.startswith(f"build-i-jepa-{grader}-")}
     os.killpg(grader, signal.SIGINT)
     assert end(grader) == 130
     until(lambda: not descendants() - before, "a process is left")
@@ -858,18 +866,20 @@ def test_no_two_graders_of_a_machine_use_one_uid():
 
 
 @pytest.fixture
-def below_tmp(monkeypatch) -> Iterator[tuple[sandbox.Zygote, Path]]:
+def below_tmp(monkeypatch) -> Iterator[tuple[Zygote, Path]]:
     """A zygote whose Python has one more folder, below /tmp, and this folder."""
     outer = Path(tempfile.mkdtemp(dir="/tmp"))
     folder = outer / "packages"
     folder.mkdir()
     (folder / "marker").write_text("seen")
     folder.chmod(0o755)
-    paths = sandbox.python_paths() | {str(folder)}
-    monkeypatch.setattr(sandbox, "python_paths", lambda: paths)
-    zygote = sandbox.Zygote("bubblewrap", sandbox.Limits())
+    paths = python_paths() | {str(folder)}
+    monkeypatch.setattr("checks.sandbox.python_paths", lambda: paths)
+    sandbox = Sandbox("bubblewrap", Limits())
+    zygote = sandbox.zygote()
     yield zygote, folder
     zygote.close()
+    sandbox.close()
     shutil.rmtree(outer)
 
 
@@ -884,7 +894,7 @@ def test_a_python_below_tmp_is_seen_in_the_private_tmp_and_nothing_beside_it(bel
     beside.write_text("secret")
     notes = []
     for path in (folder / "marker", beside):
-        with zygote.child("patch_embedding", "a.py", reader(path), sandbox.TimeLeft(60)) as child:
+        with zygote.child("patch_embedding", "a.py", reader(path), TimeLeft(60)) as child:
             notes.append(child.notes)
             child.leave()
     assert not notes[0]
@@ -899,9 +909,9 @@ def test_an_interrupt_before_a_child_is_admitted_leaves_the_zygote_at_work(below
 
     with monkeypatch.context() as patched:
         patched.setattr(zygote, "_admit", interrupted)
-        with pytest.raises(KeyboardInterrupt), zygote.child("patch_embedding", "a.py", b"#", sandbox.TimeLeft(60)):
+        with pytest.raises(KeyboardInterrupt), zygote.child("patch_embedding", "a.py", b"#", TimeLeft(60)):
             pass
-    with zygote.child("patch_embedding", "a.py", reader(folder / "marker"), sandbox.TimeLeft(60)) as child:
+    with zygote.child("patch_embedding", "a.py", reader(folder / "marker"), TimeLeft(60)) as child:
         child.leave()
 
 
@@ -909,7 +919,7 @@ def test_where_no_sandbox_works_it_says_so_and_grades_nothing(few, tmp_path, mon
     def broken(*_):
         raise module.SandboxError("it can't be started here")
 
-    monkeypatch.setattr("checks.sandbox.Zygote", broken)
+    monkeypatch.setattr("checks.sandbox.Sandbox", broken)
     code, said = run(few, "--out", tmp_path / "out", output=tmp_path / "said")
     assert code == 1 and "no sandbox works here" in said and "--trusted" in said
     assert not (tmp_path / "out" / "grades.csv").exists()
