@@ -243,7 +243,11 @@ def bubblewrap_command(hidden: Iterable[Path], user_namespace: bool) -> list[str
         command += ["--ro-bind", path, path]
     for parent in (COURSE, f"{COURSE}/checks", f"{COURSE}/lessons"):
         command += ["--perms", "0755", "--dir", parent]
-    command += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"]
+    command += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc"]
+    # --dev would make a terminal device too, for which bwrap nests a second user namespace that can't be gone back from
+    command += ["--perms", "0755", "--tmpfs", "/dev", "--dir", "/dev/shm", "--symlink", "/proc/self/fd", "/dev/fd"]
+    for device in ("null", "zero", "full", "random", "urandom"):
+        command += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     for path in hidden:
         if path.is_dir() and any(path.is_relative_to(other) for other in paths):
             command += ["--tmpfs", str(path), "--remount-ro", str(path)]

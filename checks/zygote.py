@@ -192,10 +192,9 @@ def live(descriptor: int, folder: str, options: dict, guard: Guard) -> None:
     if channel.recv(1) != b"g":
         return
     os.umask(0o077)
+    os.setsid()  # a signal to one's process group reaches no one outside, in no tier
     if options["tier"] == "bubblewrap":
         enter_namespaces(options["kept"])
-    else:
-        os.setsid()
     if options["tier"] != "trusted":
         limit(options["limits"])
         drop_privileges(options["uid"])
