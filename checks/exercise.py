@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 
 def exercise(name: str, points: int = 1) -> Callable[[Callable], Callable]:
     """Mark a test as a check of an exercise. An exercise is worth the sum of its checks' points."""
@@ -17,6 +19,11 @@ def exercise(name: str, points: int = 1) -> Callable[[Callable], Callable]:
         return check
 
     return mark
+
+
+def drawn(*ranges: tuple[int, int]) -> tuple[int, ...]:
+    """A number from each range, ends included: a size that no answer can have been written for."""
+    return tuple(int(torch.randint(low, high + 1, ())) for low, high in ranges)
 
 
 def check_files() -> dict[str, str]:

@@ -4,11 +4,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from checks.exercise import exercise
+from checks.exercise import drawn, exercise
 from checks.expect import expect_close, expect_equal, expect_error, expect_that, shape
 
 # batch, channels, rows and columns of the grid, patch size
-SIZES = [(2, 3, 2, 3, 4), (1, 1, 3, 2, 5), (3, 4, 4, 4, 2), (2, 2, 1, 5, 3)]
+SIZES = [(2, 3, 2, 3, 4), (1, 1, 3, 2, 5), (3, 4, 4, 4, 2)]
+
+
+def sizes() -> list[tuple[int, ...]]:
+    return [*SIZES, drawn((1, 3), (1, 4), (1, 5), (1, 5), (1, 5))]
 
 
 def patchify(lesson, images, patch_size):
@@ -74,7 +78,7 @@ def equal_patches(batch: int, channels: int, rows: int, columns: int, size: int)
 @exercise("patchify", points=2)
 def test_patchify_goes_row_by_row(learner):
     """Patch 0 is at the top left, patch 1 to its right, and each holds the pixels of one square."""
-    for batch, channels, rows, columns, size in SIZES:
+    for batch, channels, rows, columns, size in sizes():
         images = one_colour_patches(batch, channels, rows, columns, size)
         expected = cut(images, size)
         mistakes = {
@@ -93,7 +97,7 @@ def test_patchify_goes_row_by_row(learner):
 @exercise("patchify")
 def test_patchify_flattens_channel_row_column(learner):
     """A patch is flattened channel first, then row, then column."""
-    for batch, channels, rows, columns, size in SIZES:
+    for batch, channels, rows, columns, size in sizes():
         images = equal_patches(batch, channels, rows, columns, size)
         expected = cut(images, size)
         pixels = expected.unflatten(2, (channels, size, size))
@@ -135,7 +139,7 @@ def test_patchify_refuses_what_does_not_divide(learner):
 @exercise("unpatchify", points=2)
 def test_unpatchify_puts_patches_in_their_place(learner):
     """In a grid of (rows, columns), patch 1 goes to the right of patch 0, and the next row follows below."""
-    for batch, channels, rows, columns, size in SIZES:
+    for batch, channels, rows, columns, size in sizes():
         images = one_colour_patches(batch, channels, rows, columns, size)
         patches = cut(images, size)
         down = patches.reshape(batch, columns, rows, -1).transpose(1, 2).reshape(patches.shape)
@@ -155,7 +159,7 @@ def test_unpatchify_puts_patches_in_their_place(learner):
 @exercise("unpatchify")
 def test_unpatchify_unpacks_each_patch(learner):
     """The values of a patch are channel, row, column; any number of channels."""
-    for batch, channels, rows, columns, size in SIZES:
+    for batch, channels, rows, columns, size in sizes():
         images = equal_patches(batch, channels, rows, columns, size)
         patches = cut(images, size)
         last = patches.unflatten(2, (size, size, channels)).permute(0, 1, 4, 2, 3).flatten(2)
@@ -201,7 +205,9 @@ def test_patch_embedding_trains_one_convolution(learner):
 @exercise("PatchEmbedding", points=2)
 def test_patch_embedding_maps_each_patch(learner):
     """Token n is weight times patch n plus bias, patches row by row."""
-    for batch, image_size, patch_size, dim in ((2, 12, 4, 5), (1, 6, 2, 8), (3, 5, 5, 3)):
+    known = (2, 3, 4, 5), (1, 3, 2, 8), (3, 1, 5, 3)
+    for batch, grid_size, patch_size, dim in (*known, drawn((1, 3), (1, 4), (1, 5), (1, 9))):
+        image_size = grid_size * patch_size
         images = torch.randn(batch, 3, image_size, image_size)
         weight, bias = torch.randn(dim, 3, patch_size, patch_size), torch.randn(dim)
         grid = F.conv2d(images, weight, bias, stride=patch_size)
@@ -233,7 +239,12 @@ def test_patch_embedding_passes_gradients(learner):
 
 
 # Grids of one patch and more, dims of one frequency and more
-GRIDS = [(5, 4), (1, 8), (7, 24), (4, 16)]
+GRIDS = [(5, 4), (1, 8), (7, 24)]  # grid_size, dim
+
+
+def drawn_grid() -> tuple[int, int]:
+    grid_size, quarter = drawn((2, 8), (1, 6))
+    return grid_size, 4 * quarter
 
 
 def table(learner, grid_size, dim):
@@ -269,7 +280,7 @@ def test_sincos_position_embedding_first_half_is_the_column(learner):
         column, row = halves[:1, :, 0].expand_as(halves[:, :, 0]), halves[:, :1, 1].expand_as(halves[:, :, 1])
         return torch.stack([column, row], dim=2)
 
-    for grid_size, dim in GRIDS:
+    for grid_size, dim in (*GRIDS, drawn_grid()):
         got = table(learner, grid_size, dim).reshape(grid_size, grid_size, 2, dim // 2)  # row, column, half, entry
         mistakes = {
             "Row and column are swapped: the first half encodes the column, which changes from each patch to the "
@@ -283,7 +294,7 @@ def test_sincos_position_embedding_first_half_is_the_column(learner):
 @exercise("sincos_position_embedding", points=2)
 def test_sincos_position_embedding_is_sines_then_cosines(learner):
     """Each half is D/4 sines, then D/4 cosines, of position * 10000 ** (-k / (D/4))."""
-    for grid_size, dim in GRIDS:
+    for grid_size, dim in (*GRIDS, drawn_grid()):
         positions, k, quarter = torch.arange(grid_size).double(), torch.arange(dim // 4).double(), dim // 4
         right = code(positions, k / quarter)
         halves = {

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from checks.exercise import exercise
+from checks.exercise import drawn, exercise
 from checks.expect import Later, expect_close, expect_equal, expect_error, expect_that
 
 # What runs where the learner's code lives.
@@ -314,8 +314,12 @@ SIZES = [
     (2, 5, (12, 3), torch.float32),
     (1, 4, (8, 2), torch.float64),
     (3, 1, (6, 1), torch.float32),
-    (4, 3, (8, 8), torch.float32),
 ]
+
+
+def sizes() -> list[tuple]:
+    batch, length, num_heads, head_dim = drawn((1, 4), (2, 6), (2, 8), (1, 5))
+    return [*SIZES, (batch, length, (num_heads * head_dim, num_heads), torch.float32)]
 
 
 @exercise("Attention")
@@ -341,7 +345,7 @@ def test_attention_trains_qkv_and_proj(learner):
 @exercise("Attention", points=3)
 def test_attention_weighs_values_by_scaled_scores(learner):
     """In each head a token gathers values by softmax(query . key / sqrt(D / heads)); .proj mixes the heads."""
-    for batch, length, (dim, num_heads), dtype in SIZES:
+    for batch, length, (dim, num_heads), dtype in sizes():
         weights = draw(attention_shapes(dim), dtype)
         tokens = 1.5 * torch.randn(batch, length, dim, dtype=dtype)
         expected = attend(tokens, weights, num_heads)
@@ -499,6 +503,7 @@ def test_mlp_is_fc2_of_gelu_of_fc1(learner):
         (2, 5, (6, 20), torch.float32),
         (1, 3, (4, 16), torch.float64),
         (3, 1, (8, 5), torch.float32),
+        (*drawn((1, 3), (1, 5)), drawn((1, 9), (1, 20)), torch.float32),
     ):
         weights = draw(mlp_shapes(dim, hidden_dim), dtype)
         tokens = 2 * torch.randn(batch, length, dim, dtype=dtype)
@@ -575,7 +580,7 @@ def test_block_trains_two_norms_attention_and_mlp(learner):
 @exercise("Block", points=3)
 def test_block_adds_attention_then_mlp(learner):
     """tokens + attn(norm1(tokens)), and to that + mlp(norm2(...))."""
-    for batch, length, (dim, num_heads), dtype in SIZES:
+    for batch, length, (dim, num_heads), dtype in sizes():
         weights = draw(block_shapes(dim), dtype)
         tokens = torch.randn(batch, length, dim, dtype=dtype)
         expected = encoder_layer(tokens, weights, num_heads)
@@ -692,6 +697,7 @@ def test_gather_tokens_takes_each_images_own(learner):
         (2, 5, 3, 8, torch.float64, True),
         (1, 4, 6, 1, torch.float16, False),
         (4, 1, 1, 2, torch.float32, True),
+        (*drawn((1, 4), (4, 9), (1, 6), (1, 8)), torch.float32, False),
     ):
         tokens = torch.randn(batch, length, dim).to(dtype)
         indices = torch.stack([torch.randperm(length).repeat(2)[:count] for _ in range(batch)])
@@ -788,6 +794,11 @@ TRANSFORMERS = [
 ]
 
 
+def transformers() -> list[tuple]:
+    grid_size, patch_size, quarter, depth, num_heads, batch = drawn((2, 4), (1, 4), (1, 3), (1, 2), (1, 2), (1, 3))
+    return [*TRANSFORMERS, ((grid_size * patch_size, patch_size, 4 * quarter, depth, num_heads), batch, torch.float32)]
+
+
 class Encoder:
     """What a VisionTransformer is made of, step by step, with random weights, images and patches to keep."""
 
@@ -876,7 +887,7 @@ def test_vision_transformer_has_fixed_positions(learner):
 @exercise("VisionTransformer", points=2)
 def test_vision_transformer_encodes_all_patches(learner):
     """Patch tokens plus positions, through every block in turn, then the norm: [B, 3, H, W] -> [B, N, D]."""
-    for sizes, batch, dtype in TRANSFORMERS:
+    for sizes, batch, dtype in transformers():
         encoder = Encoder(sizes, batch, dtype)
         expected = encoder.encode(encoder.placed)
         got, again = learner(transformer_twice, sizes, encoder.weights, encoder.images)
@@ -922,7 +933,7 @@ def encoding_mistakes(encoder: Encoder) -> dict[str, Tensor | torch.Size]:
 @exercise("VisionTransformer", points=2)
 def test_vision_transformer_keeps_some_patches(learner):
     """With keep [B, K] only these patches, at their own positions, enter the blocks: [B, K, D] in keep's order."""
-    for sizes, batch, dtype in TRANSFORMERS:
+    for sizes, batch, dtype in transformers():
         encoder = Encoder(sizes, batch, dtype)
         expected = encoder.encode(take(encoder.placed, encoder.keep))
         got = learner(transformer_kept, sizes, encoder.weights, encoder.images, encoder.keep)

@@ -4,11 +4,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from checks.exercise import exercise
+from checks.exercise import drawn, exercise
 from checks.expect import Later, expect_close, expect_equal, expect_error, expect_that, shape
 
 # grid_size, dim, predictor_dim, depth, num_heads
 CONFIGS = [(4, 12, 8, 1, 2), (3, 4, 8, 2, 4), (5, 5, 16, 2, 1)]
+
+
+def drawn_config() -> tuple[int, ...]:
+    grid_size, dim, quarter, depth, heads = drawn((3, 5), (2, 12), (1, 3), (1, 2), (1, 2))
+    return grid_size, dim, 4 * quarter * heads, depth, heads
 
 
 def trained_parameters(lesson, config):
@@ -292,7 +297,8 @@ def test_predictor_norm_has_eps_1e_6(learner):
 @exercise("Predictor", points=3)
 def test_predictor_infers_a_block_from_the_context(learner):
     """For one target block: context and queries, each with its positions, through blocks, norm and projection."""
-    for config, batch, count, length in zip(CONFIGS, (3, 2, 1), (4, 6, 9), (4, 3, 5), strict=True):
+    known = zip(CONFIGS, (3, 2, 1), (4, 6, 9), (4, 3, 5), strict=True)
+    for config, batch, count, length in (*known, (drawn_config(), *drawn((1, 3), (2, 5), (1, 4)))):
         grid_size, dim, _, _, heads = config
         weights = draw_weights(config)
         context_tokens, context, targets = draw_inputs(grid_size, dim, batch, count, 1, length)
@@ -394,7 +400,8 @@ def inference_mistakes(
 @exercise("Predictor", points=2)
 def test_predictor_keeps_the_target_blocks_apart(learner):
     """The predictions for several target blocks are those for each of them alone: none sees another."""
-    for config, batch, count, blocks, length in zip(CONFIGS, (2, 3, 1), (5, 3, 8), (3, 4, 2), (4, 1, 5), strict=True):
+    known = zip(CONFIGS, (2, 3, 1), (5, 3, 8), (3, 4, 2), (4, 1, 5), strict=True)
+    for config, batch, count, blocks, length in (*known, (drawn_config(), *drawn((1, 3), (2, 5), (2, 4), (1, 4)))):
         grid_size, dim, _, _, heads = config
         weights = draw_weights(config)
         context_tokens, context, targets = draw_inputs(grid_size, dim, batch, count, blocks, length)
