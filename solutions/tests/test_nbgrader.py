@@ -15,6 +15,7 @@ import pytest
 from nbformat.v4 import new_code_cell
 
 from checks.exercise import catalogue
+from lessons import folder_name
 from solutions.release import ROOT, build, to_bytes
 
 LESSON = "03_masking"
@@ -74,16 +75,22 @@ def mangled(notebook):
     notebook.nbformat_minor = 4
 
 
+def release_into(folder, name):
+    """Build a lesson and have nbgrader release it -> the lesson."""
+    lesson = build(name, (ROOT / "solutions" / f"{name}.py").read_text(encoding="utf-8"), catalogue()[name])
+    source = folder / "source" / folder_name(name) / f"{folder_name(name)}.ipynb"
+    source.parent.mkdir(parents=True)
+    source.write_bytes(to_bytes(lesson.solved))
+    done = nbgrader(folder, "generate_assignment", folder_name(name))
+    assert done.returncode == 0, done.stderr
+    return lesson
+
+
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
     """A folder of nbgrader's in which the class has been graded, and what autograde said."""
     folder = tmp_path_factory.mktemp("nbgrader")
-    lesson = build("masking", (ROOT / "solutions" / "masking.py").read_text(encoding="utf-8"), catalogue()["masking"])
-    source = folder / "source" / LESSON / f"{LESSON}.ipynb"
-    source.parent.mkdir(parents=True)
-    source.write_bytes(to_bytes(lesson.solved))
-    done = nbgrader(folder, "generate_assignment", LESSON)
-    assert done.returncode == 0, done.stderr
+    lesson = release_into(folder, "masking")
     released = nbformat.read(folder / "release" / LESSON / f"{LESSON}.ipynb", as_version=4)
     right = solve(released, lesson.solved, *EXERCISES)
     for student, notebook, change in (
