@@ -129,11 +129,12 @@ def test_patchify_keeps_the_dtype(learner):
 
 @exercise("patchify")
 def test_patchify_refuses_what_does_not_divide(learner):
-    """A patch size that does not divide H and W is a ValueError."""
+    """A patch size that does not divide H and W is a ValueError, and one that divides them is not."""
     for height, width, size in ((9, 12, 4), (12, 9, 4), (8, 8, 16)):
         images = torch.randn(1, 3, height, width)
         likely = "Test both H and W before you cut, and raise ValueError: no pixel may be lost in silence."
         expect_error(ValueError, learner, patchify, images, size, likely=likely)
+    learner(patchify, torch.randn(1, 3, 8, 12), 4)
 
 
 @exercise("unpatchify", points=2)
@@ -325,7 +326,8 @@ def code(positions: Tensor, exponents: Tensor) -> Tensor:
 
 @exercise("sincos_position_embedding")
 def test_sincos_position_embedding_refuses_other_dims(learner):
-    """A dim that 4 does not divide is a ValueError."""
+    """A dim that 4 does not divide is a ValueError, and one that it divides is not."""
     for dim in (6, 10, 9):
         likely = "D splits into sine and cosine of column and row: 4 must divide it."
         expect_error(ValueError, learner, sincos_position_embedding, 3, dim, likely=likely)
+    learner(sincos_position_embedding, 3, 8)

@@ -463,10 +463,11 @@ def attention_mistakes(tokens: Tensor, weights: dict[str, Tensor], num_heads: in
 
 @exercise("Attention")
 def test_attention_refuses_heads_that_do_not_divide(learner):
-    """num_heads that does not divide dim is a ValueError."""
+    """num_heads that does not divide dim is a ValueError, and one that divides it is not."""
     for sizes in ((10, 4), (9, 2), (4, 8)):
         likely = "In __init__, raise ValueError(...) if dim % num_heads is not 0; an assert raises another error."
         expect_error(ValueError, learner, attention_made, sizes, likely=likely)
+    learner(attention_made, (12, 4))
 
 
 @exercise("Attention")

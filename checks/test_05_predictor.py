@@ -545,7 +545,7 @@ def test_jepa_loss_is_the_mean_of_all_squared_differences(learner):
 
 @exercise("jepa_loss")
 def test_jepa_loss_refuses_two_shapes(learner):
-    """Predictions and targets of two shapes are a ValueError, also where they would broadcast."""
+    """Predictions and targets of two shapes are a ValueError, also where they would broadcast; of one, they are not."""
     wrong = ([2, 1, 4, 6], [2, 3, 1, 6], [1, 3, 4, 6], [2, 3, 4, 1], [2, 3, 5, 6], [2, 4, 3, 6], [3, 4, 6], [2, 12, 6])
     for size in wrong:
         for sizes in ([2, 3, 4, 6], size), (size, [2, 3, 4, 6]):
@@ -554,6 +554,7 @@ def test_jepa_loss_refuses_two_shapes(learner):
                 "pair predictions with other patches' targets in silence."
             )
             expect_error(ValueError, learner, jepa_loss, torch.randn(sizes[0]), torch.randn(sizes[1]), likely=likely)
+    learner(jepa_loss, *torch.randn(2, 2, 3, 4, 6))
 
 
 @exercise("jepa_loss")

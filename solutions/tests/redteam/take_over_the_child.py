@@ -1,9 +1,8 @@
 # Takes the nonce from a frame, then answers every question itself with what passes most often: bad input is a
-# ValueError, a layer's parameters have these shapes. It gets what those answers are worth, as a stub that raised
-# would.
+# ValueError. But a check of bad input has a question with good input too.
 # lesson: patch_embedding
 # status: graded
-# points: 2
+# points: 0
 
 import os
 import socket
