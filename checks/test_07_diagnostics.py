@@ -9,6 +9,7 @@ from checks.expect import describe, expect_close, expect_equal, expect_that, sha
 
 A_TENSOR = {"This is a tensor: .item() makes a float of it.": torch.Size([])}
 NAN = float("nan")
+EARLIER = "If an earlier check of this exercise failed, mend that one first."
 
 
 def spread(lesson, features):
@@ -124,13 +125,13 @@ def test_feature_std_is_zero_after_a_collapse(learner):
     for size in [(4, 6, 3), (7, 3, 5)]:
         batch, places, dim = size
         features = torch.randn(places, dim).expand(batch, -1, -1).clone()
-        expect_close(
-            learner(spread, features),
-            0.0,
-            called=learner.called + ", the same tokens for every image",
-            likely="Nothing differs between the images, so their std is 0. Nothing is to be added to it, no epsilon "
-            "either: it is only measured, nothing is divided by it.",
-        )
+        got = learner(spread, features)
+        likely = EARLIER
+        if type(got) is float and 0 < got < 0.1:  # the spread over other axes is near 1
+            likely = "Nothing differs between the images, so their std is 0. Nothing is to be added to it, no epsilon "
+            likely += "either: it is only measured, nothing is divided by it."
+        called = learner.called + ", the same tokens for every image"
+        expect_close(got, 0.0, called=called, mistakes=A_TENSOR, likely=likely)
 
 
 def entropy_rank(p: Tensor) -> Tensor:
@@ -188,6 +189,8 @@ def test_effective_rank_is_the_exponential_of_an_entropy(learner):
             "Each image is one row, positions and features together: a row is one token, of length D.": rank_of(
                 images.flatten(1)
             ),
+            "The singular values of each image count one by one, which may give more than D: flatten all axes but the "
+            "last first.": rank_of(images),
         }
         mistakes = {sentence: wrong.item() for sentence, wrong in mistakes.items()} | A_TENSOR
         likely = "rows = features.flatten(0, -2); p = singular values / their sum; exp of -(p * p.log()).sum()."
@@ -197,27 +200,32 @@ def test_effective_rank_is_the_exponential_of_an_entropy(learner):
 
 @exercise("effective_rank")
 def test_effective_rank_counts_the_directions_in_use(learner):
-    """Features that fill r directions evenly have rank r, also where r is far below D."""
+    """Features that fill r directions evenly have rank r, also far below D: a singular value of 0 adds nothing."""
+    cases = []
     for directions, dim in [(1, 16), (3, 12), (8, 8)]:
         basis = torch.linalg.qr(torch.randn(dim, dim, dtype=torch.float64)).Q[:directions]
         even = torch.linalg.qr(torch.randn(48, directions, dtype=torch.float64)).Q
-        features = (even @ basis).float().unflatten(0, (4, 12))
-        mistakes = {
-            "NaN: 0 * log(0) is none, nor is the root of a negative number, which rounding makes of 0. Add 1e-7 to p, "
-            "or leave the zeros out; clamp eigenvalues at 0.": NAN
-        }
-        expect_close(
-            learner(rank, features),
-            float(directions),
-            called=f"{learner.called}, {directions} direction{'s' * (directions > 1)} of equal strength",
-            mistakes=mistakes,
-            likely="Singular values that should be 0 count. An eigenvalue that is 0 but for float32's rounding has a "
-            "root that is not small: compute in float64, or use svdvals. What is added to p is as small as 1e-7.",
-            rtol=1e-3,
-        )
+        cases.append((even @ basis, directions, f"{directions} direction{'s' * (directions > 1)} of equal strength"))
+    # A column of zeros that comes first, and whole numbers: here what should be 0 is exactly 0, and log(0) is met
+    dead = F.pad(torch.linalg.qr(torch.randn(48, 7)).Q, (1, 0))
+    cases.append((dead, 7, "one feature always 0, the other 7 of equal strength"))
+    cases.append((torch.randint(1, 9, (16,)).repeat(48, 1), 1, "the same token everywhere"))
+    for rows, directions, what in cases:
+        got = learner(rank, rows.float().unflatten(0, (4, 12)))
+        nan = "0 * log(0) gives NaN, and so does the root of a negative number, which rounding makes of 0. Add 1e-7 to "
+        nan += "p, or leave the zeros out; clamp eigenvalues at 0."
+        if (rows == rows[0]).all():
+            nan = f"If you centre the rows, they are all 0 here, and 0 / 0 is NaN: don't centre. If you don't: {nan}"
+        likely = EARLIER
+        if type(got) is float and directions < got < 1.5 * directions:
+            likely = "Singular values that should be 0 count. An eigenvalue that is 0 but for float32's rounding has a "
+            likely += "root that is not small: compute in float64, or use svdvals. Add no more than 1e-7 to p."
+        called = f"{learner.called}, {what}"
+        expect_close(got, float(directions), called=called, mistakes={nan: NAN}, likely=likely, rtol=1e-3)
 
 
 NAMES = ("loss", "constant", "per_position", "wrong_image")
+AGAIN = "The teacher's tokens are normalised again: they are already as the targets are."
 
 
 def value_of(learner, name: str, *inputs: Tensor):
@@ -266,11 +274,7 @@ def test_loss_baselines_loss_is_the_mean_squared_error(learner):
             )
             .square()
             .mean(),
-            "The teacher's tokens are normalised again: they are already as the targets are.": (
-                predictions - F.layer_norm(truth, [4])
-            )
-            .square()
-            .mean(),
+            AGAIN: (predictions - F.layer_norm(truth, [4])).square().mean(),
             "The tokens are the first ones of each image: take those at the places in targets.": (
                 predictions - tokens[:, : size[1] * size[2]].reshape(predictions.shape)
                 if size[1] * size[2] <= 12
@@ -296,7 +300,7 @@ def test_loss_baselines_constant_is_one_vector_for_all_targets(learner):
     for size in BATCHES:
         predictions, tokens, targets = draw_batch(*size)
         truth = take(tokens, targets)
-        mean = truth.mean(dim=(0, 1, 2))
+        mean, again = truth.mean(dim=(0, 1, 2)), F.layer_norm(truth, [4])
 
         def error(answer, truth=truth):
             return (truth - answer).square().mean()
@@ -321,6 +325,7 @@ def test_loss_baselines_constant_is_one_vector_for_all_targets(learner):
             .var(dim=0)
             .mean(),
             "The predictions are held against the constant: the targets are.": (predictions - mean).square().mean(),
+            AGAIN: error(again.mean(dim=(0, 1, 2)), again),
             "The squares are summed over D: average over all elements.": 4 * error(mean),
             "This is the root of the error: leave the root out.": error(mean).sqrt(),
         }
@@ -345,7 +350,7 @@ def test_loss_baselines_per_position_is_the_best_vector_of_each_position(learner
     for size in BATCHES:
         predictions, tokens, targets = draw_batch(*size)
         truth = take(tokens, targets)
-        means = position_means(truth, targets)
+        means, again = position_means(truth, targets), F.layer_norm(truth, [4])
         counts = torch.stack([(targets == place).sum() for place in range(12)])
         of_target = counts[targets][..., None]  # how often its position is a target
         once = torch.stack([(targets == place).flatten(1).any(dim=1) for place in range(12)], dim=1)  # [B, N]
@@ -386,6 +391,7 @@ def test_loss_baselines_per_position_is_the_best_vector_of_each_position(learner
             ),
             "The means are of the predictions: they are of the targets.": error(position_means(predictions, targets)),
             "The predictions are held against the means: the targets are.": (predictions - means).square().mean(),
+            AGAIN: error(position_means(again, targets), again),
             "The squares are summed over D: average over all elements.": 4 * error(means),
             "This is the root of the error: leave the root out.": error(means).sqrt(),
         }
@@ -431,6 +437,7 @@ def test_loss_baselines_wrong_image_takes_the_same_positions(learner):
             "The mean of the images is used: take one other image.": error(
                 take(tokens.mean(dim=0).expand_as(tokens), targets)
             ),
+            AGAIN: error(F.layer_norm(other, [4])),
             "The squares are summed over D: average over all elements.": 4 * error(other),
             "This is the root of the error: leave the root out.": error(other).sqrt(),
         }
@@ -448,18 +455,17 @@ def test_loss_baselines_wrong_image_is_never_the_own(learner):
         # Image b has the token e_b everywhere: any two images are equally far apart, so the choice is free
         tokens = torch.eye(8)[torch.randperm(8)[:batch], None].repeat(1, 6, 1)
         targets = torch.rand(batch, 2, 6).argsort(dim=2)[..., :3]
-        got = value_of(learner, "wrong_image", take(tokens, targets), tokens, targets)
-        expect_close(
-            got,
-            2 / 8,
-            called=f"{learner.called}: wrong_image, with perfect predictions",
-            mistakes={
-                f"The right image is among the wrong ones: {n} of {batch}.": 2 / 8 * (1 - n / batch)
-                for n in range(1, batch)
-            },
-            likely="Each prediction is held against a token of another image. roll(1, dims=0) gives one to each; a "
-            "random order or flip leaves some images where they are.",
-        )
+        predictions = take(tokens, targets)
+        mistakes = {
+            f"The right image is among the wrong ones: {n} of {batch}. roll(1, dims=0) gives another one to each; a "
+            "random order or flip leaves some images where they are.": 2 / 8 * (1 - n / batch)
+            for n in range(1, batch + 1)
+        }
+        again = F.layer_norm(take(tokens.roll(1, dims=0), targets), [8])
+        mistakes |= {AGAIN: (predictions - again).square().mean().item()}
+        got = value_of(learner, "wrong_image", predictions, tokens, targets)
+        called = f"{learner.called}: wrong_image, with perfect predictions"
+        expect_close(got, 2 / 8, called=called, mistakes=mistakes, likely=EARLIER)
 
 
 LABELS = (2, 3, 7, 11)
@@ -507,6 +513,7 @@ def test_knn_accuracy_lets_the_k_nearest_vote(learner):
         near, order = cosine.sort(dim=1, descending=True)
         distances = torch.linalg.vector_norm(queries[:, None] - bank, dim=2)
         wrong_axis = F.normalize(queries, dim=0) @ F.normalize(bank, dim=0).T
+        bank_alone = queries @ F.normalize(bank, dim=0).T
         only_bank = queries.sign() @ F.normalize(bank, dim=0).T  # a single query, normalised over dim 0
         centroids = torch.stack([bank[labels == label].mean(dim=0) for label in LABELS])
         said = labels[order[:, :k]]
@@ -536,6 +543,7 @@ def test_knn_accuracy_lets_the_k_nearest_vote(learner):
             "All rows of the bank vote: only the k nearest do.": winners(labels.expand(len(queries), -1)),
             "The vectors are normalised over dim 0: each row is brought to length 1.": of(wrong_axis),
             "The vectors are normalised over dim 0: each row is brought to length 1. ": of(only_bank),
+            "The bank is normalised over dim 0: each row is brought to length 1.": of(bank_alone),
             "The votes are weighted by the similarity: every neighbour counts alike.": winners(said, near[:, :k]),
             "The mean of the labels is no vote: a label is a name, not a number.": nearest_label(
                 said.float().mean(dim=1)
@@ -679,13 +687,16 @@ def test_pca_image_paints_three_components_of_all_tokens(learner):
         got = learner(colours, tokens, grid)
         right = picture(scaled(scores))
         own = picture(torch.cat([components(image.double()) for image in tokens]))
-        spread = rows.std(dim=0)
+        spread, centred = rows.std(dim=0), rows - rows.mean(dim=0)
         free = {
             "The rows are not centred: subtract the mean token before you look for directions.": scaled(
                 components(rows, center=False)
             ),
             "The three components are in reverse: eigh gives the strongest last.": scaled(scores[:, [2, 1, 0]]),
             "These are the weakest components: eigh gives the strongest last.": scaled(components(rows).flip(1)),
+            "Rows of eigenvectors are taken for directions: eigh gives them as columns.": scaled(
+                centred @ torch.linalg.eigh(centred.T @ centred).eigenvectors[-3:].flip(0).T
+            ),
             "These are the second, third and fourth component.": scaled(scores[:, 1:4]),
             "All three colours are the first component.": scaled(scores[:, [0, 0, 0]]),
             "These are the first three features: find the directions of most variation first.": scaled(rows),
@@ -737,7 +748,7 @@ def test_pca_image_fills_a_grid_that_is_not_square(learner):
             ),
         }
         right = as_signed(right.reshape(1, rows, columns, 3), got)
-        likely = "Reshape the colours to [B, rows, columns, 3]; a grid_size that is one number is both."
+        likely = f"{EARLIER} If none did: the patches run row by row, [B, rows, columns, 3]."
         expect_close(got, right, called=learner.called, mistakes=mistakes, likely=likely, atol=1e-3)
 
 
@@ -876,12 +887,12 @@ def test_imagine_takes_images_that_are_not_square(learner):
     for rows, columns in [(2, 5), (4, 3)]:
         inputs, _, nearest = draw_scene(1, 2, rows, columns, 2)
         _, targets, images, _, bank_images, _ = inputs
-        expect_close(
-            learner(imagined, *inputs),
-            pasted(images, targets, bank_images, nearest),
-            called=learner.called,
-            likely="unpatchify needs grid_size = (H // patch_size, W // patch_size), rows first.",
-        )
+        right = pasted(images, targets, bank_images, nearest)
+        grid = "unpatchify needs grid_size = (H // patch_size, W // patch_size), rows first."
+        mistakes = {grid: right.mT.shape}
+        likely = f"{EARLIER} If none did: the grid has H // patch_size rows and W // patch_size columns."
+        got = learner(imagined, *inputs)
+        expect_close(got, right, called=learner.called, mistakes=mistakes, likely=likely)
 
 
 @exercise("imagine")

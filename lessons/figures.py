@@ -567,9 +567,12 @@ def mask_frequency(counts: dict[str, Tensor]) -> Figure:
 
 
 @_picture
-def curves(series: dict[str, Sequence[float]], title: str, ylabel: str, xlabel: str = "step") -> Figure:
+def curves(
+    series: dict[str, Sequence[float]], title: str, ylabel: str, xlabel: str = "step", bottom: float | None = None
+) -> Figure:
     """Lines from step 0 on, each with its name at its end; series: name -> one value a step, at most six.
 
+    bottom is where the axis of the values starts: a little below the lowest, unless it is given.
     Raises ValueError if there is no line, one without values, or more than six.
     """
     colors = (BLUE, ORANGE, RED, PURPLE, GREEN, INK)
@@ -585,6 +588,7 @@ def curves(series: dict[str, Sequence[float]], title: str, ylabel: str, xlabel: 
     axes.ticklabel_format(useOffset=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.01)
+    axes.set_ylim(bottom=bottom)
     _label_ends(axes, lines)
     return figure
 

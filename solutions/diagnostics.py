@@ -6,8 +6,8 @@
 # Did it learn, or did its loss fall? In I-JEPA these are two questions, because the teacher makes its own targets. This
 # lesson gives you the instruments that tell them apart: six short functions.
 #
-# You will train three models, each for about a minute. All three losses fall, and the lowest belongs to a model that
-# has learned nothing. At the end you can tell which is which.
+# You will train three models, each for about a minute. All three losses fall, but only one of the models learns
+# something about images. At the end you can tell which.
 #
 # The trainings are made of your pieces from lessons 1 to 6; the last exercise uses `patchify` and `unpatchify`. Plan
 # **two hours**.
@@ -23,16 +23,8 @@ from solutions.patch_embedding import patchify, unpatchify
 # %% [markdown]
 # ## Three trainings
 #
-# Start the next cell now; it takes two to four minutes. The three models have the same size, the same first weights and
-# 200 steps.
-#
-# - **A** learns from photographs, with a slow teacher (momentum .99). A minute is short, so it gets help: `apart_loss`,
-#   the variance and covariance terms of [VICReg](https://arxiv.org/abs/2105.04906). It asks that the mean tokens differ
-#   from image to image in every feature, and that no two features say the same.
-# - **B** learns from photographs, but its teacher is the student itself (momentum 0), and nothing keeps images apart.
-# - **C** has a slow teacher, but its images are **white noise**: nothing can be predicted from anything.
-#
-# `history` keeps each model as it was every 10 steps, for your instruments.
+# Start the next cell now; it takes two to four minutes. A, B and C have the same size, the same first weights and 200
+# steps. What differs is told below the curves: look at these first.
 
 # %%
 if __name__ == "__main__":
@@ -97,7 +89,17 @@ if __name__ == "__main__":
     figures.curves(losses, "Three losses that fall", "training loss", "tens of steps")
 
 # %% [markdown]
-# Write it down before you go on: which of the three would you publish?
+# Write it down before you go on: by these curves, which of the three would you publish?
+#
+# This is how they were trained:
+#
+# - **A** learns from photographs, with a slow teacher (momentum .99). A minute is short, so it gets help: `apart_loss`,
+#   the variance and covariance terms of [VICReg](https://arxiv.org/abs/2105.04906). It asks that the mean tokens differ
+#   from image to image in every feature, and that no two features say the same.
+# - **B** learns from photographs, but its teacher is the student itself (momentum 0), and nothing keeps images apart.
+# - **C** has a slow teacher, but its images are **white noise**: nothing can be predicted from anything.
+#
+# `history` keeps each model as it was every 10 steps, for your instruments.
 
 # %% [markdown]
 # ## The contract
@@ -167,13 +169,14 @@ if __name__ == "__main__":
     figures.curves(spread, "Spread between images", "feature_std", "tens of steps")
 
 # %% [markdown]
-# Every 10 steps each teacher looks at 64 held-out photographs. C, the one with the lowest loss, is found out: for its
-# teacher, photographs become more and more alike. B looks healthy: its spread has grown.
+# Every 10 steps each teacher looks at 64 crops of the held-out sides of the nine photographs. C, the one with the
+# lowest loss, is found out: for its teacher, photographs become more and more alike. B looks healthy: its spread has
+# grown.
 
 # %% [markdown]
 # ## Exercise 7.2: effective_rank
 #
-# **15 minutes, medium.** Features may differ and yet all lie on one line: 192 numbers a token that say one thing. The
+# **15 minutes, medium.** Features may differ and yet all lie on one line: 64 numbers a token that say one thing. The
 # singular values of the table of all tokens tell how many directions are in use. If they are alike, all are; if one of
 # them towers above the rest, one is.
 #
@@ -204,7 +207,8 @@ def effective_rank(features: Tensor) -> float:
     """RankMe (Garrido et al. 2023, eq. 1): exp of the entropy of the singular values of the features,
     each divided by their sum; features [..., D], taken as rows of length D, not centred.
 
-    From 1 (all features on one line through 0) to D (all directions alike).
+    From 1 (all features on one line through 0) to D (all directions alike). A singular value of 0
+    adds nothing.
     """
     ### BEGIN SOLUTION
     rows = features.flatten(0, -2).double()
@@ -222,11 +226,11 @@ if __name__ == "__main__":
 # %%
 if __name__ == "__main__":
     ranks = {name: [effective_rank(tokens) for _, tokens in seen] for name, seen in looks.items()}
-    figures.curves(ranks, "Directions in use, of 64", "effective rank", "tens of steps")
+    figures.curves(ranks, "Directions in use, of 64", "effective rank", "tens of steps", bottom=0)
 
 # %% [markdown]
-# All start from the same random weights. Only A uses more directions at the end. B has lost half of them within thirty
-# steps: its images differ, but always in the same few ways.
+# All start from the same random weights. Only A keeps its directions. C loses most of them slowly. B has lost half
+# within thirty steps: its images differ, but always in the same few ways.
 
 # %% [markdown]
 # ## Exercise 7.3: loss_baselines
@@ -335,8 +339,8 @@ def knn_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_label
 
     bank [K, D] with bank_labels [K], K >= k; queries [Q, D] with query_labels [Q]. Near means a large
     cosine similarity. Each query gets the label that most of its k nearest bank rows have; every
-    neighbour counts alike, and a tie may go either way. Works through the queries in chunks, so that
-    the table of similarities stays small.
+    neighbour counts alike, and a tie may go either way. The queries should be worked through in
+    chunks, so that the table of similarities stays small.
     """
     ### BEGIN SOLUTION
     bank = F.normalize(bank.float(), dim=1)
@@ -371,8 +375,12 @@ if __name__ == "__main__":
 # There are nine photographs: guessing gives 11 %. But the number to beat is that of the **untrained** network, whose
 # random weights keep colours and edges apart. A is well above it. B and C are not.
 #
-# **Try:** `train("D", photos, momentum=0.99, apart=0.0)` is the plain I-JEPA of lesson 6. The paper trains it for
-# days, on a million images. How far does it get in a minute?
+# **Try** the plain I-JEPA of lesson 6, without `apart_loss`, in a new cell. The paper trains it for days, on a million
+# images. How far does it get in a minute?
+#
+#     losses["D"], history["D"] = train("D", photos, momentum=0.99, apart=0.0)
+#
+# Then run again the cell below each check from 7.1 to 7.4. They show D too, and so will the verdict at the end.
 
 # %% [markdown]
 # ## Exercise 7.5: pca_image
@@ -435,6 +443,7 @@ if __name__ == "__main__":
 # %% [markdown]
 # The figure paints your first component as light, the second as blue to yellow, the third as green to pink: then eyes
 # that don't tell red from green see most of it. In a column, equal colours mean similar tokens, in all four images.
+# Signs are free, so light may mean dark: the white sky may be the darkest of all.
 #
 # **Try** `history["C"]`. It is nearly as colourful! Each component is stretched to 0..1, so PCA enlarges the little
 # that is left. A nice picture is no proof.
@@ -520,7 +529,8 @@ if __name__ == "__main__":
 # A puts fur into fur and green beside green, and it misses what it can't know: the front petals. The best constant is
 # one patch everywhere. The untrained model answers by place, whatever the image.
 #
-# **Try** B and C, or `truth[three]` as the predictions: that is the best this bank can show.
+# **Try** B and C, or `truth[three]` as the predictions: that is the best this bank can show. It has hardly any trees:
+# in the last row even the truth borrows roofs and black cloth.
 
 # %% [markdown]
 # ## Experiment: one patch, and what is like it
@@ -528,7 +538,7 @@ if __name__ == "__main__":
 # Move the outline. The maps show how similar its token is to all tokens of four photographs.
 #
 # - A, on a petal: what lights up besides petals?
-# - B, the same patch: the lake is taken for a petal, nearly.
+# - B, the same patch: the lake is taken for a petal, nearly, as before training (`untrained`). A tells them apart.
 # - C: everything is alike. This is what collapse looks like.
 
 # %%
@@ -562,43 +572,50 @@ if __name__ == "__main__":
 # %%
 if __name__ == "__main__":
     teacher = teachers["A"]
-    asked, places = held_out[[5, 3, 20]], torch.tensor([50, 43, 36])
+    asked, spots = held_out[[5, 3, 20]], torch.tensor([50, 43, 36])
     with torch.no_grad():
-        tokens, bank_tokens = teacher(asked)[range(3), places], teacher(bank)
+        tokens, bank_tokens = teacher(asked)[range(3), spots], teacher(bank)
     similarities = torch.einsum("qd,knd->qkn", F.normalize(tokens, dim=-1), F.normalize(bank_tokens, dim=-1))
     best, patch = similarities.max(dim=-1)  # of each crop in the bank
     nearest = best.topk(4, dim=1).indices
-    crops = to_display(bank[nearest.flatten()]).unflatten(0, nearest.shape)
-    figures.neighbours(to_display(asked), places, crops, patch.gather(1, nearest), GRID)
+    found = to_display(bank[nearest.flatten()]).unflatten(0, nearest.shape)
+    figures.neighbours(to_display(asked), spots, found, patch.gather(1, nearest), GRID)
 
 # %% [markdown]
 # ## Experiment: the verdict
 #
-# All instruments on one page, for the held-out photographs at the end.
+# All instruments on one page, for the held-out crops at the end.
 
 # %%
 if __name__ == "__main__":
-    print("            loss  constant  spread  rank   kNN")
-    for name, seen, step in (("untrained", "A", 0), ("A", "A", -1), ("B", "B", -1), ("C", "C", -1)):
+    print(f"{'loss':>16}  constant  per_position  wrong_image  spread  rank   kNN")
+    for name, (seen, step) in {"untrained": ("A", 0), **{name: (name, -1) for name in history}}.items():
         row = {answer: values[step] for answer, values in answers[seen].items()}
         print(
-            f"{name:>10}{row['loss']:6.2f}{row['constant']:10.2f}{spread[seen][step]:8.2f}"
-            f"{ranks[seen][step]:6.1f}{scores[name]:6.0%}"
+            f"{name:>10}{row['loss']:6.2f}{row['constant']:10.2f}{row['per_position']:14.2f}{row['wrong_image']:13.2f}"
+            f"{spread[seen][step]:8.2f}{ranks[seen][step]:6.1f}{scores[name]:6.0%}"
         )
 
 # %% [markdown]
-# The highest loss belongs to the only model that learned. The spread and the best constant catch C. Only the rank and
-# the neighbours catch B. And A's held-out loss even *rises* in the second half, since its targets grow harder. A loss
-# compares answers to one question; here each model asks its own.
+# Of the three trained models, the highest loss belongs to the only one that learned. The spread and the best constant
+# catch C. Only the rank and the neighbours catch B. And A's held-out loss even *rises* in the second half. This is no
+# overfitting: its training loss rises too, and so does the best constant's. Its targets grow harder. A loss compares
+# answers to one question; here each model asks its own.
 #
-# **Try** A with `momentum=0.0`, and noise with `apart=1.0`. Guess the rank and the kNN first.
+# **Try** A without a slow teacher, and noise with `apart_loss`. Guess the rank and the kNN first.
+#
+#     losses["E"], history["E"] = train("E", photos, momentum=0.0, apart=1.0)
+#     losses["F"], history["F"] = train("F", None, momentum=0.99, apart=1.0)
+#
+# Then run again the cell below each check from 7.1 to 7.4, and the verdict.
 #
 # ## What people get wrong here
 #
-# - **Only the loss is looked at.** In public toy versions with a random teacher and no positions it falls from 2.0 to
-#   .15 in 20 steps, on photographs and on noise alike. One constant vector does better.
+# - **Only the loss is looked at.** C's falls furthest, on noise, and one constant vector does as well.
 # - **Losses of two runs are compared.** Each teacher sets its own targets.
 # - **The baselines are taken for enough.** B beats all three.
+# - **A high rank is taken for enough.** `apart_loss` asks for it directly. With it, even noise ends well above B's
+#   rank, but it doesn't beat the best constant, nor the untrained network's neighbours.
 # - **The spread over positions is counted.** A position embedding alone gives it.
 # - **Guessing is the bar.** An untrained network stands far above it.
 # - **The bank holds the very image**, or crops that overlap it. Then the answer is found, not imagined.
@@ -610,7 +627,7 @@ if __name__ == "__main__":
 # Three models of 384 features were trained on the same photographs. Untrained, they have rank 90 and a kNN accuracy of
 # 44 %. Afterwards:
 #
-# - P: loss .04, best constant .04, another image .04
+# - P: loss .04, best constant .04, another image (`wrong_image`) .04
 # - Q: loss .35, best constant .80, another image 1.10, rank 9, kNN 41 %
 # - R: loss .52, best constant .85, another image 1.20, rank 140, kNN 57 %
 #

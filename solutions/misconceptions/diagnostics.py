@@ -165,9 +165,23 @@ def effective_rank(features):
 # - features.flatten(0, -2)
 # + features.flatten(1)
 
-# %% wrong effective_rank: 0 * log(0) | 0 * log(0) is none
+# %% wrong effective_rank: unflattened | flatten all axes but the last first
+# - rows = features.flatten(0, -2).double()
+# + rows = features.double()
+# - torch.linalg.eigvalsh(rows.T @ rows).clamp(min=0).sqrt()
+# + torch.linalg.svdvals(rows)
+
+# %% wrong effective_rank: 0 * log(0) | 0 * log(0) gives NaN
 # - + 1e-7
 # +
+
+
+# %% wrong effective_rank: 0 * log(0), by svdvals | 0 * log(0) gives NaN
+def effective_rank(features):
+    singular = torch.linalg.svdvals(features.flatten(0, -2))
+    p = singular / singular.sum()
+    return torch.exp(-(p * torch.log(p)).sum()).item()
+
 
 # %% wrong effective_rank: roots of negative rounding errors | clamp eigenvalues at 0
 # - .clamp(min=0).sqrt()
@@ -177,7 +191,7 @@ def effective_rank(features):
 # - .double()
 # +
 
-# %% wrong effective_rank: too much is added | as small as 1e-7
+# %% wrong effective_rank: too much is added | add no more than 1e-7
 # - 1e-7
 # + 1e-4
 
@@ -192,6 +206,19 @@ def effective_rank(features):
     p = singular / singular.sum()
     p = p[p > 1e-6]
     return float(torch.exp(-torch.sum(p * torch.log(p))))
+
+
+# %% right effective_rank: svdvals in float32, as in the paper
+def effective_rank(features):
+    singular = torch.linalg.svdvals(features.flatten(0, -2))
+    p = singular / singular.sum() + 1e-7
+    return torch.exp(-(p * p.log()).sum()).item()
+
+
+# %% right effective_rank: eigenvalues in float64, entr
+# - p = singular / singular.sum() + 1e-7
+# -     return torch.exp(-(p * p.log()).sum()).item()
+# + return torch.special.entr(singular / singular.sum()).sum().exp().item()
 
 
 # %% right effective_rank: numpy, xlogy
@@ -487,6 +514,11 @@ def loss_baselines(predictions, teacher_tokens, targets):
 # + F.normalize(chunk.float(), dim=0)
 
 
+# %% wrong knn_accuracy: the bank normalised over the rows | the bank is normalised over dim 0
+# - F.normalize(bank.float(), dim=1)
+# + F.normalize(bank.float(), dim=0)
+
+
 # %% wrong knn_accuracy: weighted votes | the votes are weighted by the similarity
 def knn_accuracy(bank, bank_labels, queries, query_labels, k=20):
     near = (F.normalize(queries, dim=1) @ F.normalize(bank, dim=1).T).topk(k, dim=1)
@@ -642,6 +674,10 @@ def pca_image(tokens, grid_size):
 # %% wrong pca_image: the weakest | these are the weakest components
 # - [:, -3:].flip(1)
 # + [:, :3]
+
+# %% wrong pca_image: rows of eigenvectors | eigh gives them as columns
+# - .eigenvectors[:, -3:].flip(1)
+# + .eigenvectors[-3:].flip(0).T
 
 # %% wrong pca_image: without the first | second, third and fourth
 # - [:, -3:]
