@@ -200,7 +200,11 @@ def call_text(function: Callable, inputs: tuple) -> str:
     """The call in words: the function's docstring, filled with the inputs, or its name and parameters."""
     names = list(inspect.signature(function).parameters)[1:]
     template = function.__doc__ or f"{function.__name__}({', '.join(f'{name} {{{name}}}' for name in names)})"
-    given = zip(names, inputs, strict=True)
+    given = list(zip(names, inputs, strict=True))
+    for name, value in given:  # **{options}: as keywords are written
+        if isinstance(value, dict):
+            words = "".join(f", {key}={describe(entry)}" for key, entry in value.items())
+            template = template.replace(f", **{{{name}}}", words)
     return template.format(**{name: describe(value) for name, value in given if f"{{{name}}}" in template})
 
 

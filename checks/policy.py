@@ -353,7 +353,7 @@ def lateness(row: dict, points: Decimal, policy: Policy) -> tuple[Decimal, str]:
     percent = min(max(days - policy.free_days, 0) * policy.penalty, policy.max_penalty)
     deducted = (points * percent / 100).quantize(CENT, ROUND_HALF_UP)
     late = f"{count(days, 'day')} late (due {due:%Y-%m-%d %H:%M %Z})"
-    if not percent:
+    if not deducted:
         return deducted, f"{late}, which costs nothing."
     return deducted, f"{late}: {number(percent)} % of {number(points)} points, {number(deducted)}, deducted."
 

@@ -30,7 +30,7 @@ from torch import Tensor
 from checks import wire
 from checks.exercise import catalogue, check_files
 from checks.learner import Learner, Outcome
-from lessons import LESSONS
+from lessons import LESSONS, global_names
 
 ROOT = Path(__file__).resolve().parent.parent
 COURSE = "/course"  # where the sandbox finds what it needs of the course
@@ -138,9 +138,10 @@ def beside_the_learner(tree: ast.Module) -> ast.Module:
 
     The checks themselves and the oracles of their expected values stay with the checker.
     """
+    names = {statement: global_names(statement) for statement in tree.body}
     bound: dict[str, list[ast.stmt]] = {}
-    for statement in tree.body:
-        for name in bindings(statement):
+    for statement, (binds, _) in names.items():
+        for name in binds:
             bound.setdefault(name, []).append(statement)
     needed = [
         statement
@@ -148,19 +149,9 @@ def beside_the_learner(tree: ast.Module) -> ast.Module:
         if isinstance(statement, ast.FunctionDef) and [a.arg for a in statement.args.args][:1] == ["lesson"]
     ]
     for statement in needed:  # grows on the way
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Name):
-                needed += [other for other in bound.get(node.id, []) if other not in needed]
+        for name in names[statement][1]:
+            needed += [other for other in bound.get(name, []) if other not in needed]
     return ast.Module([statement for statement in tree.body if statement in needed], [])
-
-
-def bindings(statement: ast.stmt) -> set[str]:
-    """The names that a statement at the top of a module binds."""
-    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-        return {statement.name}
-    if isinstance(statement, (ast.Import, ast.ImportFrom)):
-        return {(alias.asname or alias.name).partition(".")[0] for alias in statement.names}
-    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
 
 
 # A submission as a whole, where the kernel can bound it
@@ -468,10 +459,12 @@ class Child:
         self.channel, self.nonce, self.number = channel, secrets.token_hex(16), 0
         self.flags: list[str] = []
         self.time_left = time_left
-        setup = {"nonce": self.nonce, "lesson": lesson, "label": label, "modules": modules_for(lesson)}
-        setup["exercises"] = list(catalogue()[lesson])
-        setup["content"] = torch.from_numpy(np.frombuffer(content, dtype=np.uint8).copy())
-        reply = self._exchange(setup)
+        try:
+            self._exchange({"nonce": self.nonce, "modules": modules_for(lesson)})
+        except Ended as ended:  # before anything of the submission is there
+            raise SandboxError(f"the checks of {lesson} can't be set up in the sandbox: {ended.reason}") from None
+        setup = {"lesson": lesson, "label": label, "exercises": list(catalogue()[lesson])}
+        reply = self._exchange(setup | {"content": torch.from_numpy(np.frombuffer(content, dtype=np.uint8).copy())})
         self.problem, self.notes = text(reply.get("problem")), texts(reply.get("notes"))
 
     def call(self, function: Callable, inputs: tuple, seed: int) -> Outcome:

@@ -266,10 +266,12 @@ def serve(channel: socket.socket, guard: Guard) -> None:
     checks = importlib.import_module(CHECKS)
     guard.watch(checks)
     said = {"nonce": setup["nonce"], "call": 0}
+    wire.send(channel, said)
+    handed_in = wire.receive(channel, bounded=False)
     try:
-        content = setup["content"].numpy().tobytes()
+        content = handed_in["content"].numpy().tobytes()
         lesson = lessons.load_lesson(
-            setup["lesson"], Path(setup["label"]), content, reference=True, only=setup["exercises"]
+            handed_in["lesson"], Path(handed_in["label"]), content, reference=True, only=handed_in["exercises"]
         )
         said["problem"], said["notes"] = "", lesson.__report__.lines()
     except lessons.LessonError as error:

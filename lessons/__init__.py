@@ -448,7 +448,7 @@ def _statements(cells: list[Cell], report: Report, rewrite: ast.NodeTransformer 
                 for alias in node.names:
                     flags |= getattr(getattr(future, alias.name, None), "compiler_flag", 0)
             try:
-                binds, uses = _names(node)
+                binds, uses = global_names(node)
             except CANNOT_PARSE as error:  # such as a `return` outside of a function
                 what = error.msg if isinstance(error, SyntaxError) else "this can't be read as Python"
                 report.syntax_errors.append(f"{_place(cell, node.lineno)} has a syntax error ({what}).")
@@ -470,7 +470,7 @@ def _singly(node: ast.stmt) -> list[ast.stmt]:
     return [node]
 
 
-def _names(node: ast.stmt) -> tuple[set[str], set[str]]:
+def global_names(node: ast.stmt) -> tuple[set[str], set[str]]:
     """The global names that a statement binds, and those that it uses, in function bodies too."""
     table = symtable.symtable(ast.unparse(node), "", "exec")
     symbols = table.get_symbols()

@@ -40,7 +40,8 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-KIT_FILES = ("README.md", "LICENSE", "requirements.txt", "pyproject.toml")
+KIT_FILES = ("LICENSE", "requirements.txt", "pyproject.toml", ".gitignore")
+KIT_README = "solutions/kit.md"
 REPOSITORY = "ADDRESS"  # put your repository's address here: those who upload a notebook alone are told to clone it
 SET_UP = """# Set-up: run this cell first.
 try:
@@ -417,6 +418,7 @@ def write_kit(lessons: list[Lesson], last: str, folder: Path, root: Path = ROOT)
             target = kit / path.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
+        shutil.copyfile(root / KIT_README, kit / "README.md")
         write({kit / path: to_bytes(notebook) for path, notebook in notebooks.items()})
         if folder.exists():
             folder.rmdir()

@@ -28,7 +28,8 @@ import pytest
 from checks import grade as module
 from checks.exercise import catalogue, checks_of
 from checks.learner import run_checks
-from checks.sandbox import PROMISES, Limits, Sandbox, TimeLeft, Zygote, own_uid, python_paths
+from checks.sandbox import PROMISES, Limits, Sandbox, TimeLeft, Zygote, own_uid, packed, python_paths
+from checks.zygote import CHECKS
 from lessons import LESSONS, folder_name
 from solutions.misconceptions import CELL, EDIT, EXERCISE, answers, exercises, load, stub
 
@@ -855,6 +856,17 @@ def test_a_lower_tier_grades_alike_and_says_what_it_is(tmp_path, option, tier):
     assert_the_report_says(tier, said, out)
 
 
+def test_in_every_lesson_the_reference_has_all_points(tmp_path):
+    for lesson in LESSONS:
+        put(tmp_path / "class", "ada", lesson, notebook(cells_of(lesson)))
+    code, said = run(tmp_path / "class", "--out", tmp_path / "out", output=tmp_path / "said")
+    assert code == 0, said
+    rows = record(tmp_path / "out")
+    for lesson in LESSONS:
+        row = rows["ada", lesson]
+        assert row["status"] == "graded" and row["points"] == sum(CATALOGUE[lesson].values()), row["reason"]
+
+
 def test_no_two_graders_of_a_machine_use_one_uid():
     (first, holder), (second, other) = own_uid(), own_uid()
     assert first != second
@@ -913,6 +925,15 @@ def test_an_interrupt_before_a_child_is_admitted_leaves_the_zygote_at_work(below
             pass
     with zygote.child("patch_embedding", "a.py", reader(folder / "marker"), TimeLeft(60)) as child:
         child.leave()
+
+
+def test_checks_that_do_not_import_are_no_fault_of_the_submission(below_tmp, monkeypatch):
+    zygote, _ = below_tmp
+    modules = {CHECKS: packed(compile("import nowhere", "checks", "exec"))}
+    monkeypatch.setattr("checks.sandbox.modules_for", lambda lesson: modules)
+    child = zygote.child("patch_embedding", "a.py", b"#", TimeLeft(60))
+    with pytest.raises(module.SandboxError, match="can't be set up"), child:
+        pass
 
 
 def test_where_no_sandbox_works_it_says_so_and_grades_nothing(few, tmp_path, monkeypatch):

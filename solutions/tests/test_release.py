@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -524,7 +525,7 @@ def root(tmp_path):
     """A course of three lessons whose lessons/__init__.py and checks/ are the real ones, but for the check files."""
     real, root = Path(lessons.__file__).parents[1], tmp_path / "course"
     made = {
-        "README.md": "read me",
+        "solutions/kit.md": "read me",
         "requirements.txt": "-e .",
         "lessons/figures.py": "",
         "lessons/01_patch_embedding/01_patch_embedding.ipynb": "someone's work",
@@ -597,6 +598,9 @@ def test_the_kit_of_a_lesson_holds_the_solutions_of_earlier_ones_alone(real_cour
     write_kit(real_course, lessons.LESSONS[number], tmp_path / "kit")
     held = {path.stem for path in (tmp_path / "kit" / "solutions").iterdir()}
     assert held == {"__init__", *lessons.LESSONS[:number]}
+    readme = (tmp_path / "kit" / "README.md").read_text()
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", readme) if "://" not in link]
+    assert links and all((tmp_path / "kit" / link).exists() for link in links)
 
 
 @pytest.mark.parametrize("number", range(len(lessons.LESSONS)), ids=lessons.LESSONS)
