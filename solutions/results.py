@@ -322,7 +322,7 @@ here is a direction, not a number.
 
 {paper}
 
-## What was not reached
+## The goals, and what was tried
 
 {open}
 
