@@ -927,6 +927,16 @@ def test_an_interrupt_before_a_child_is_admitted_leaves_the_zygote_at_work(below
         child.leave()
 
 
+def test_a_child_leads_a_session_of_its_own(below_tmp):
+    """Or a signal to its process group would reach the zygote, where both have one uid."""
+    zygote, _ = below_tmp
+    alone = "1 / (os.getsid(0) == os.getpgrp() == os.getpid())"
+    content = f"import os\n\ndef patchify(images, patch_size, alone={alone}):\n    pass\n".encode()
+    with zygote.child("patch_embedding", "a.py", content, TimeLeft(60)) as child:
+        assert not child.problem and not child.notes
+        child.leave()
+
+
 def test_checks_that_do_not_import_are_no_fault_of_the_submission(below_tmp, monkeypatch):
     zygote, _ = below_tmp
     modules = {CHECKS: packed(compile("import nowhere", "checks", "exec"))}
