@@ -743,12 +743,12 @@ def test_sample_masks_redraws_short_contexts_only(learner):
     # chance of less than 1e-8. Wherever the target lies, some contexts are too short and others long enough, so that it
     # doesn't matter whether the context, the image or the batch is drawn again.
     for batch_size, grid_size, side, target, count, common in (
-        (1, 6, 4, (3, 3), 70, 7),
+        (1, 6, 5, (4, 4), 36, 9),
         (1, 6, 5, (5, 5), 20, 5),
-        (8, 5, 3, (3, 2), 16, 5),
+        (8, 5, 3, (3, 2), 8, 5),
         (1, 12, 11, (11, 11), 20, 11),
-        (1, 10, 5, (3, 8), 20, None),
-        (1, 6, 4, (3, 5), 20, None),
+        (1, 10, 5, (3, 8), 10, None),
+        (1, 6, 4, (3, 5), 10, None),
     ):
         fewest = min(10, grid_size**2 // 8) + 1
         options = {"num_targets": 1, "context_scale": fixed_scale(grid_size, side, side), **of_size(grid_size, *target)}

@@ -2,8 +2,9 @@
 
 A message is a head in JSON and the bytes of its tensors behind it. The head is a list of one value: a scalar stands for
 itself, anything else is an object of one key, which names its type: {"list": [...]}, {"tuple": [...]},
-{"dict": [[key, value], ...]}, {"tensor": [dtype, shape]}. What comes from a child is bounded before it is read, and
-every type, shape and size is validated before it is used.
+{"dict": [[key, value], ...]}, {"tensor": [dtype, shape]}, and {"tensors": [type, dtype, shapes]} for a list or tuple of
+tensors of one dtype, hundreds of them in some checks. What comes from a child is bounded before it is read, and every
+type, shape and size is validated before it is used.
 """
 
 from __future__ import annotations
@@ -49,15 +50,28 @@ def _simple(value: Any, tensors: list[bytes]) -> Any:
     if value is None or kind in (bool, int, float, str):
         return value
     if kind in (list, tuple):
+        if _alike(value):
+            tensors.append(_bytes(torch.cat([entry.detach().reshape(-1) for entry in value])))
+            return {"tensors": [kind.__name__, NAMES[value[0].dtype], [list(entry.shape) for entry in value]]}
         return {kind.__name__: [_simple(entry, tensors) for entry in value]}
     if kind is dict:
         return {"dict": [[_simple(key, tensors), _simple(entry, tensors)] for key, entry in value.items()]}
     if kind is Tensor and value.dtype in NAMES:
-        flat = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
-        tensors.append(flat.view(torch.uint8).numpy().tobytes())
+        tensors.append(_bytes(value.detach().reshape(-1)))
         return {"tensor": [NAMES[value.dtype], list(value.shape)]}
     what = f"a tensor of {value.dtype}" if kind is Tensor else f"an object of the class {kind.__name__}"
     raise WireError(f"{what} can't be sent")
+
+
+def _alike(entries: list | tuple) -> bool:
+    """Whether these are tensors of one dtype that can be sent as one."""
+    return len(entries) > 1 and all(
+        type(entry) is Tensor and entry.dtype is entries[0].dtype and entry.dtype in NAMES for entry in entries
+    )
+
+
+def _bytes(flat: Tensor) -> bytes:
+    return flat.resolve_conj().resolve_neg().cpu().contiguous().view(torch.uint8).numpy().tobytes()
 
 
 def unpack(head: bytes, body: bytes) -> Any:
@@ -82,7 +96,13 @@ def _value(value: Any, body: memoryview) -> tuple[Any, memoryview]:
         return value, body
     [(kind, content)] = value.items()
     if kind == "tensor":
-        return _tensor(*content, body)
+        name, shape = content
+        [tensor], body = _tensors(name, [shape], body)
+        return tensor, body
+    if kind == "tensors":
+        container, name, shapes = content
+        entries, body = _tensors(name, shapes, body)
+        return {"list": list, "tuple": tuple}[container](entries), body
     entries = []
     if kind == "dict":
         for key, entry in content:
@@ -98,21 +118,21 @@ def _value(value: Any, body: memoryview) -> tuple[Any, memoryview]:
     return {"dict": dict, "list": list, "tuple": tuple}[kind](entries), body
 
 
-def _tensor(name: str, shape: list[int], body: memoryview) -> tuple[Tensor, memoryview]:
+def _tensors(name: str, shapes: list[list[int]], body: memoryview) -> tuple[list[Tensor], memoryview]:
+    """Tensors of one dtype, whose bytes stand one after the other."""
     dtype = DTYPES[name]
-    if len(shape) > AXES_LIMIT or any(type(size) is not int or not 0 <= size < 2**31 for size in shape):
-        raise WireError("a tensor came with an impossible shape")
-    count = math.prod(shape)
-    size = count * dtype.itemsize
+    for shape in shapes:
+        if len(shape) > AXES_LIMIT or any(type(size) is not int or not 0 <= size < 2**31 for size in shape):
+            raise WireError("a tensor came with an impossible shape")
+    counts = [math.prod(shape) for shape in shapes]
+    size = sum(counts) * dtype.itemsize
     if size > len(body):
         raise WireError("a tensor came with fewer bytes than its shape needs")
-    data, rest = body[:size], body[size:]
-    if not count:
-        return torch.empty(shape, dtype=dtype), rest
-    tensor = torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape)
-    if dtype is torch.bool and tensor.view(torch.uint8).max() > 1:
+    flat = torch.frombuffer(bytearray(body[:size]), dtype=dtype) if size else torch.empty(0, dtype=dtype)
+    if dtype is torch.bool and size and flat.view(torch.uint8).max() > 1:
         raise WireError("a bool tensor came with values other than 0 and 1")
-    return tensor, rest
+    parts = flat.split(counts) if len(counts) > 1 else [flat]
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)], body[size:]
 
 
 def send(channel: socket.socket, value: Any, deadline: float | None = None) -> None:
