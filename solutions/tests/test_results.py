@@ -130,7 +130,7 @@ def images(tmp_path_factory) -> Path:
 @pytest.fixture
 def short(monkeypatch) -> None:
     monkeypatch.setattr(results, "STEPS", 2)
-    kept = ("pixels", "random", "recipe", "no-norm")
+    kept = ("pixels", "random", "recipe", "no-norm", "photos-pixels")
     monkeypatch.setattr(results, "ROWS", tuple(row for row in ROWS if row.name in kept))
 
 
@@ -140,6 +140,9 @@ def test_the_page_and_going_on(short, images, tmp_path, monkeypatch):
     page = (tmp_path / "RESULTS.md").read_text()
     for words in ("`pixels`", "`recipe`", "`no-norm`", "results.png", "80 training images (bright, dark)"):
         assert words in page
+    first, second = page.split("nine photographs")
+    assert "| `photos-pixels` |" in second and "| `photos-pixels` |" not in first and "| `pixels` |" not in second
+    assert "10000\ntraining crops, and 1000 from" in second
     assert str(images) not in page and (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
     measured = json.loads((tmp_path / "work" / "random-0" / "result.json").read_text())
     assert measured["knn"] == 1  # dark and bright are told apart by any encoder
