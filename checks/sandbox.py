@@ -158,9 +158,7 @@ def beside_the_learner(tree: ast.Module) -> ast.Module:
 
 
 class Cgroup:
-    """A control group of one zygote, in which its children are born: version 2, or 1 with its memory and pids
-    controllers. To put each child into one would make each wait for 10 ms.
-    """
+    """A control group of one zygote's children: version 2, or 1 with its memory and pids controllers."""
 
     def __init__(self, limits: Limits, uid: int, base: Path = Path("/sys/fs/cgroup")):
         name = f"build-i-jepa-{os.getpid()}-{uid}"
@@ -171,8 +169,11 @@ class Cgroup:
                 with contextlib.suppress(OSError):
                     left.rmdir()
         self.folders = [parent / name for parent in parents]
-        # a child is held to its processes by RLIMIT_NPROC too; the zygote needs a few more to put an end to it
-        files = {"memory.max" if second else "memory.limit_in_bytes": limits.memory, "pids.max": limits.processes + 4}
+        files = (
+            {"memory.max": limits.memory, "pids.max": limits.processes}
+            if second
+            else {"memory.limit_in_bytes": limits.memory, "pids.max": limits.processes}
+        )
         try:
             if second:
                 (base / "cgroup.subtree_control").write_text("+memory +pids")
@@ -186,8 +187,6 @@ class Cgroup:
         self.events = self.folders[0] / ("memory.events" if second else "memory.oom_control")
 
     def add(self, pid: int) -> None:
-        """Put the zygote in. Raises OSError."""
-        Path(f"/proc/{pid}/oom_score_adj").write_text("-999")  # where memory runs out, a child has to die and not this
         for folder in self.folders:
             (folder / "cgroup.procs").write_text(str(pid))
 
@@ -350,14 +349,9 @@ class Zygote:
             with contextlib.suppress(SandboxError):
                 self.cgroup = Cgroup(limits, self.uid)
         try:
-            if self.cgroup:
-                self.control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)  # the kernel tells who says "r"
             with theirs:  # closed here, or the zygote's death could not be seen
                 socket.send_fds(sandbox, [str(self.uid).encode()], [theirs.fileno()])
-            message, ancillary, _, _ = self.control.recvmsg(1, 64)
-            ready = message == b"r"
-            if ready and self.cgroup:
-                self._bound(ancillary)
+            ready = self.control.recv(1) == b"r"
         except OSError:
             ready = False
         except BaseException:  # Ctrl-C
@@ -367,21 +361,13 @@ class Zygote:
             self.close()
             raise SandboxError("the sandbox has died")
 
-    def _bound(self, ancillary: list[tuple]) -> None:
-        """Put the zygote into its control group, or do without one."""
-        self.control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
-        try:
-            [(_, _, credentials)] = ancillary
-            self.cgroup.add(struct.unpack("3i", credentials)[0])
-        except (OSError, ValueError):
-            self.cgroup.close()
-            self.cgroup = None
-
     @contextlib.contextmanager
     def child(self, lesson: str, label: str, content: bytes, time_left: TimeLeft) -> Iterator[Child]:
         """A child that has read a notebook. Raises Ended, at any call too, if the child has to be given up."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
+            if hasattr(socket, "SO_PASSCRED"):
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             try:
                 socket.send_fds(self.control, [lesson.encode()], [theirs.fileno()])
             except OSError:
@@ -389,6 +375,7 @@ class Zygote:
             theirs.close()
             killed = self.cgroup.killed() if self.cgroup else 0
             try:
+                self._admit(ours)
                 yield Child(ours, time_left, lesson, label, content)
             except Ended as ended:
                 code = self._end()
@@ -403,10 +390,25 @@ class Zygote:
                     raise Ended("crashed", f"{Child.GONE} (exit status {code})") from None
                 raise
             except BaseException:
-                ours.close()
+                ours.close()  # or a child that has not been admitted yet would wait, and the zygote with it
                 self._end()
                 raise
             self._end()
+
+    def _admit(self, ours: socket.socket) -> None:
+        """Put the child into the control group before anything of the submission reaches it."""
+        ours.settimeout(30)
+        try:
+            message, ancillary, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(struct.calcsize("3i")))
+            if message != b"r":
+                raise SandboxError("a child did not start")
+            if self.cgroup:
+                [(_, _, credentials)] = ancillary
+                self.cgroup.add(struct.unpack("3i", credentials)[0])
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0) if ancillary else None
+            ours.sendall(b"g")
+        except (OSError, ValueError) as error:
+            raise SandboxError(f"a child did not start ({error})") from None
 
     def _end(self) -> int:
         """Have the zygote kill all that is left of its child -> exit status."""

@@ -188,6 +188,9 @@ def kill_descendants(uid: int | None) -> None:
 def live(descriptor: int, folder: str, options: dict, guard: Guard) -> None:
     """Shut this process in, then do what the checker asks."""
     channel = socket.socket(fileno=descriptor)
+    channel.sendall(b"r")  # the kernel tells the checker who sent it, so that it can put this process into a cgroup
+    if channel.recv(1) != b"g":
+        return
     os.umask(0o077)
     os.setsid()  # a signal to one's process group reaches no one outside, in no tier
     if options["tier"] == "bubblewrap":
@@ -230,8 +233,6 @@ def enter_namespaces(kept: list[str]) -> None:
 def limit(limits: dict) -> None:
     """Bound this process and its children, each of them."""
     linux = sys.platform == "linux"
-    if linux and int(Path("/proc/self/oom_score_adj").read_text()) < 0:  # the zygote's, in a control group
-        Path("/proc/self/oom_score_adj").write_text("0")
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if linux else 0
     for name, value in (
         ("RLIMIT_AS", used + limits["memory"]),  # torch alone has gigabytes of address space

@@ -28,7 +28,7 @@ import pytest
 from checks import grade as module
 from checks.exercise import catalogue, checks_of
 from checks.learner import run_checks
-from checks.sandbox import PROMISES, Limits, Sandbox, TimeLeft, Zygote, own_uid, packed, python_paths
+from checks.sandbox import PROMISES, Cgroup, Limits, Sandbox, TimeLeft, Zygote, own_uid, packed, python_paths
 from checks.zygote import CHECKS
 from lessons import LESSONS, folder_name
 from solutions.misconceptions import CELL, EDIT, EXERCISE, answers, exercises, load, stub
@@ -935,6 +935,19 @@ def test_a_child_leads_a_session_of_its_own(below_tmp):
     with zygote.child("patch_embedding", "a.py", content, TimeLeft(60)) as child:
         assert not child.problem and not child.notes
         child.leave()
+
+
+def test_a_child_is_in_a_control_group_wherever_one_can_be_made(below_tmp):
+    zygote, _ = below_tmp
+    try:
+        Cgroup(Limits(), 1).close()
+    except module.SandboxError:
+        assert zygote.cgroup is None
+        return
+    with zygote.child("patch_embedding", "a.py", b"#", TimeLeft(60)) as child:
+        members = [(folder / "cgroup.procs").read_text().split() for folder in zygote.cgroup.folders]
+        child.leave()
+    assert [len(pids) for pids in members] == [1] * len(members)
 
 
 def test_checks_that_do_not_import_are_no_fault_of_the_submission(below_tmp, monkeypatch):
