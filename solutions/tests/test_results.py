@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from solutions import results
-from solutions.results import ROWS, Row, cell, judged, linear_probe, main
+from solutions.results import ROWS, Row, cell, judged, logistic_probe, main, ridge_probe
 from solutions.train import load_pieces
 
 NAMES = [row.name for row in ROWS]
@@ -70,17 +70,39 @@ def test_every_row_differs_from_its_recipe_in_one_thing():
     assert len(set(NAMES)) == len(NAMES)
 
 
-def test_the_linear_probe_separates_what_a_line_separates():
+@pytest.mark.parametrize("probe", [ridge_probe, logistic_probe])
+def test_a_linear_probe_separates_what_a_line_separates(probe):
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(300) % 3
     features = torch.randn(300, 5, generator=generator) * 0.3
     features[:, :3] += torch.eye(3)[labels] * 4
-    assert linear_probe(features[:200], labels[:200], features[200:], labels[200:]) == 1
+    assert probe(features[:200], labels[:200], features[200:], labels[200:]) == 1
     shuffled = labels[torch.randperm(200, generator=generator)]
-    assert linear_probe(features[:200], shuffled, features[200:], labels[200:]) < 0.6
+    assert probe(features[:200], shuffled, features[200:], labels[200:]) < 0.6
 
 
-def test_the_linear_probe_is_ridge_regression():
+def test_the_logistic_probe_is_logistic_regression():
+    """Against numpy's gradient descent, taken so far that the loss is flat."""
+    rng = np.random.default_rng(0)
+    bank, queries = rng.normal(2, 3, (60, 4)), rng.normal(2, 3, (400, 4))
+    scores = np.stack([bank[:, 0], bank[:, 1], np.full(60, 2)], axis=1) + rng.normal(0, 1, (60, 3))
+    bank_labels, query_labels = scores.argmax(axis=1), rng.integers(0, 3, 400)
+    mean, std = bank.mean(axis=0), bank.std(axis=0, ddof=1)
+    x, y = np.hstack([(bank - mean) / std, np.ones((60, 1))]), np.eye(3)[bank_labels]
+    weights, decay = np.zeros((5, 3)), np.array([[1e-4]] * 4 + [[0]])
+    for _ in range(20_000):
+        shares = np.exp(x @ weights)
+        gradient = x.T @ (shares / shares.sum(axis=1, keepdims=True) - y) / 60 + 2 * decay * weights
+        weights -= 0.5 * gradient
+    assert np.abs(gradient).max() < 1e-4
+    expected = (
+        (np.hstack([(queries - mean) / std, np.ones((400, 1))]) @ weights).argmax(axis=1) == query_labels
+    ).mean()
+    tensors = map(torch.from_numpy, (bank, bank_labels, queries, query_labels))
+    assert logistic_probe(*tensors) == pytest.approx(expected, abs=0.004)
+
+
+def test_the_ridge_probe_is_ridge_regression():
     """Against numpy's least squares on the rows that add the penalty."""
     rng = np.random.default_rng(0)
     bank, queries = rng.normal(2, 3, (60, 4)), rng.normal(2, 3, (40, 4))
@@ -92,7 +114,7 @@ def test_the_linear_probe_is_ridge_regression():
     )[0]
     expected = (((queries - mean) / std @ weights + y.mean(axis=0)).argmax(axis=1) == query_labels).mean()
     tensors = map(torch.from_numpy, (bank, bank_labels, queries, query_labels))
-    assert linear_probe(*tensors) == pytest.approx(expected)
+    assert ridge_probe(*tensors) == pytest.approx(expected)
 
 
 def test_a_cell_is_mean_and_spread():
@@ -129,7 +151,8 @@ def images(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def short(monkeypatch) -> None:
-    monkeypatch.setattr(results, "STEPS", 2)
+    for name, value in (("STEPS", 2), ("BANK", 300), ("QUERIES", 100)):
+        monkeypatch.setattr(results, name, value)
     kept = ("pixels", "random", "recipe", "no-norm", "photos-pixels")
     monkeypatch.setattr(results, "ROWS", tuple(row for row in ROWS if row.name in kept))
 
@@ -142,7 +165,7 @@ def test_the_page_and_going_on(short, images, tmp_path, monkeypatch):
         assert words in page
     first, second = page.split("nine photographs")
     assert "| `photos-pixels` |" in second and "| `photos-pixels` |" not in first and "| `pixels` |" not in second
-    assert "10000\ntraining crops, and 1000 from" in second
+    assert "300\ntraining crops, and 100 from" in second
     assert str(images) not in page and (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
     measured = json.loads((tmp_path / "work" / "random-0" / "result.json").read_text())
     assert measured["knn"] == 1  # dark and bright are told apart by any encoder
