@@ -8,6 +8,8 @@ become easy. The recipe changes three things, and none needs a label:
 - the targets are standardised feature by feature over the batch, in place of layer_norm over the features of a token: a
   feature that is the same everywhere is worth nothing. In 400 steps it makes no difference that could be measured;
 - a small encoder and small batches: for the same images, 32 at a time gave better features than 64.
+
+It is made for minutes: after an hour the loss was lower than after ten minutes, and the features were worse.
 """
 
 from types import SimpleNamespace
