@@ -375,8 +375,8 @@ class Zygote:
             theirs.close()
             killed = self.cgroup.killed() if self.cgroup else 0
             try:
-                self._admit(ours)
-                yield Child(ours, time_left, lesson, label, content)
+                pid = self._started(ours)
+                yield Child(ours, time_left, lesson, label, content, lambda: self._admit(pid))
             except Ended as ended:
                 code = self._end()
                 if ended.status != "crashed":
@@ -390,25 +390,31 @@ class Zygote:
                     raise Ended("crashed", f"{Child.GONE} (exit status {code})") from None
                 raise
             except BaseException:
-                ours.close()  # or a child that has not been admitted yet would wait, and the zygote with it
+                ours.close()  # or a child that waits for its lesson would go on waiting, and the zygote with it
                 self._end()
                 raise
             self._end()
 
-    def _admit(self, ours: socket.socket) -> None:
-        """Put the child into the control group before anything of the submission reaches it."""
+    def _started(self, ours: socket.socket) -> int | None:
+        """Wait for the first word of the child -> its process, as the kernel says, where it does."""
         ours.settimeout(30)
         try:
             message, ancillary, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(struct.calcsize("3i")))
-            if message != b"r":
-                raise SandboxError("a child did not start")
-            if self.cgroup:
-                [(_, _, credentials)] = ancillary
-                self.cgroup.add(struct.unpack("3i", credentials)[0])
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0) if ancillary else None
-            ours.sendall(b"g")
-        except (OSError, ValueError) as error:
+            if ancillary:
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        except OSError as error:
             raise SandboxError(f"a child did not start ({error})") from None
+        if message != b"r":
+            raise SandboxError("a child did not start")
+        return struct.unpack("3i", ancillary[0][2])[0] if ancillary else None
+
+    def _admit(self, pid: int | None) -> None:
+        """Put the child into the control group before anything of the submission reaches it."""
+        try:
+            if self.cgroup:
+                self.cgroup.add(pid)
+        except OSError as error:
+            raise SandboxError(f"a child can't be put into its control group ({error})") from None
 
     def _end(self) -> int:
         """Have the zygote kill all that is left of its child -> exit status."""
@@ -455,12 +461,21 @@ class Child:
 
     GONE = "its process ended before it answered"
 
-    def __init__(self, channel: socket.socket, time_left: TimeLeft, lesson: str, label: str, content: bytes):
+    def __init__(
+        self,
+        channel: socket.socket,
+        time_left: TimeLeft,
+        lesson: str,
+        label: str,
+        content: bytes,
+        admit: Callable[[], None],
+    ):
         self.channel, self.nonce, self.number = channel, secrets.token_hex(16), 0
         self.flags: list[str] = []
         self.time_left = time_left
         try:
-            self._exchange({"nonce": self.nonce, "modules": modules_for(lesson)})
+            # the kernel takes its time to admit a child, which shuts itself in meanwhile
+            self._exchange({"nonce": self.nonce, "modules": modules_for(lesson)}, admit)
         except Ended as ended:  # before anything of the submission is there
             raise SandboxError(f"the checks of {lesson} can't be set up in the sandbox: {ended.reason}") from None
         setup = {"lesson": lesson, "label": label, "exercises": list(catalogue()[lesson])}
@@ -491,10 +506,12 @@ class Child:
         self.number += 1
         self._exchange({"call": self.number, "function": None})
 
-    def _exchange(self, message: dict) -> dict:
+    def _exchange(self, message: dict, meanwhile: Callable[[], None] | None = None) -> dict:
         try:
             with self.time_left.running() as over:
                 wire.send(self.channel, message, over)
+                if meanwhile:
+                    meanwhile()
                 reply = wire.receive(self.channel, over)
         except TimeoutError:
             raise Ended("timeout", "it was still running when its time was up") from None

@@ -26,6 +26,7 @@ from pathlib import Path
 import pytest
 
 from checks import grade as module
+from checks import wire
 from checks.exercise import catalogue, checks_of
 from checks.learner import run_checks
 from checks.sandbox import PROMISES, Cgroup, Limits, Sandbox, TimeLeft, Zygote, own_uid, packed, python_paths
@@ -925,6 +926,19 @@ def test_an_interrupt_before_a_child_is_admitted_leaves_the_zygote_at_work(below
             pass
     with zygote.child("patch_embedding", "a.py", reader(folder / "marker"), TimeLeft(60)) as child:
         child.leave()
+
+
+def test_a_child_is_admitted_before_anything_of_the_submission_reaches_it(below_tmp, monkeypatch):
+    zygote, _ = below_tmp
+    said, send = [], wire.send
+    monkeypatch.setattr(
+        wire, "send", lambda channel, message, *rest: said.append(message) or send(channel, message, *rest)
+    )
+    monkeypatch.setattr(zygote, "_admit", lambda pid: said.append(pid))
+    with zygote.child("patch_embedding", "a.py", b"#", TimeLeft(60)) as child:
+        child.leave()
+    first, pid, second = said[:3]
+    assert set(first) == {"nonce", "modules"} and type(pid) is int and second["label"] == "a.py"
 
 
 def test_a_child_leads_a_session_of_its_own(below_tmp):
