@@ -259,6 +259,11 @@ def write_feedback(rows: list[dict], folder: Path) -> None:
     write_text(folder / "index.html", TEMPLATES.get_template("index.html.jinja").render(students=index))
 
 
+def said_of(exercise: dict, row: dict) -> list[str]:
+    """Why an exercise ended as it did, if that is not said of the whole submission, and what was decided."""
+    return [text for text in (exercise["reason"], exercise["decision"]) if text and text != row["reason"]]
+
+
 def markdown(row: dict) -> str:
     """A student's feedback on a lesson. What others wrote stands in code spans and blocks, where nothing is markup."""
     name = row["lesson"].replace("_", " ")
@@ -269,7 +274,7 @@ def markdown(row: dict) -> str:
     for name, exercise in row["exercises"].items() if row["status"] != "ungraded" else ():
         points = points_text(exercise["points"], exercise["max_points"])
         parts.append(f"## `{name}`: {exercise['status']}, {points} points")
-        parts += [code_block([shown(text)]) for text in (exercise["reason"], exercise["decision"]) if text]
+        parts += [code_block([shown(text)]) for text in said_of(exercise, row)]
         for check in exercise["checks"]:
             property_text = MARKUP.sub(r"\\\g<0>", shown(check["property"]))
             parts.append(f"**{check['status']}** {property_text}")
@@ -470,4 +475,4 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 TEMPLATES.filters |= {"shown": shown, "lines": shown_lines, "of": points_text, "count": count}
-TEMPLATES.globals |= {"LETTERS": LETTERS, "NAME_LIMIT": NAME_LIMIT, "SHOWN_AT_ONCE": SHOWN_AT_ONCE}
+TEMPLATES.globals |= {"said_of": said_of, "LETTERS": LETTERS, "NAME_LIMIT": NAME_LIMIT, "SHOWN_AT_ONCE": SHOWN_AT_ONCE}

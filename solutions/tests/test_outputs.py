@@ -485,6 +485,16 @@ def test_what_a_student_writes_never_becomes_markup_in_markdown(tmp_path):
         assert " ".join(shown(text, 100).split()) in " ".join(page.text.split())
 
 
+def test_what_is_wrong_with_the_whole_submission_is_said_once(tmp_path):
+    sentence = "The notebook is not valid JSON (line 3)."
+    row = made_up_row("ada", "teacher", "unreadable", reason=sentence)
+    for exercise in row["exercises"].values():
+        exercise["reason"] = sentence
+    files = written_class([settle(row, read_policy(None, None))], tmp_path)
+    for page in (Page(files["feedback/ada/teacher.html"]).text, files["feedback/ada/teacher.md"]):
+        assert len(row["exercises"]) > 1 and page.count(sentence) == 1
+
+
 def test_folders_are_safe_and_another_one_for_each_name(tmp_path):
     names = [
         *HOSTILE,
