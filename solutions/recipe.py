@@ -29,6 +29,7 @@ RECIPES = {
         "predictor_dim": 48,
         "batch_size": 32,
         "minutes": 10.0,
+        "most_steps": 15_000,
         "lr": 2e-3,
         "momentum": 0.98,
         "target_norm": "batch",

@@ -72,6 +72,7 @@ class Config:
     batch_size: int = option(32, "images a step, of all processes together")
     steps: int = option(200, "optimiser steps of the whole run")
     minutes: float = option(0.0, "if not 0: as many steps as fit into this time, measured at the start")
+    most_steps: int = option(0, "if not 0: no more of them than this")
     lr: float = option(1e-3, "peak learning rate")
     warmup: float = option(0.1, "fraction of the steps in which the learning rate rises")
     weight_decay: float = option(0.04, "weight decay at the start; it ends at ten times this")
@@ -162,7 +163,7 @@ def validate(config: Config, processes: int) -> None:
     for name in (*sizes, "batch_size", "steps", "log_every", "save_every"):
         if getattr(config, name) < 1:
             raise TrainingError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(config, name)}")
-    limits = {"warmup": 1, "momentum": 1, "minutes": 10_000}
+    limits = {"warmup": 1, "momentum": 1, "minutes": 10_000, "most_steps": math.inf}
     for name in (*limits, "lr", "weight_decay", "variance", "covariance"):
         low, high = 0, limits.get(name, math.inf)
         if not low <= getattr(config, name) <= high:
@@ -409,12 +410,10 @@ def train(
     except ValueError as error:
         raise TrainingError(f"these sizes do not work: {error}") from None
     if config.minutes and not checkpoint:
-        config = dataclasses.replace(
-            config, steps=steps_within(config.minutes, functools.partial(advance, *assemble()))
-        )
-        print(
-            f"{config.steps} steps of {config.batch_size} images fit into {config.minutes:g} minutes", file=sys.stderr
-        )
+        fit = steps_within(config.minutes, functools.partial(advance, *assemble()))
+        config = dataclasses.replace(config, steps=min(fit, config.most_steps or fit))
+        enough = f", {config.steps} are enough" if config.steps < fit else ""
+        print(f"{fit} steps of {config.batch_size} images fit into {config.minutes:g} minutes{enough}", file=sys.stderr)
     networks = {"student": model.student, "teacher": model.teacher, "predictor": model.predictor}
     step, rows, recent = 0, [], []  # recent: the training losses since the last row
     if checkpoint:

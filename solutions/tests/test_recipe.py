@@ -75,6 +75,13 @@ def test_minutes_decide_how_many_steps(tmp_path, capsys):
     assert f"{stored['step']} steps of 4 images fit into 0.02 minutes" in capsys.readouterr().err
 
 
+def test_a_fast_machine_makes_no_more_steps_than_are_enough(tmp_path, capsys):
+    assert train.main([*TINY, "--minutes", "0.05", "--most-steps", "3", "--out", str(tmp_path / "run")]) == 0
+    stored = checkpoint(tmp_path / "run")
+    assert stored["step"] == stored["config"]["steps"] == 3
+    assert "fit into 0.05 minutes, 3 are enough" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("settings", [["--recipe", "minutes"], ["--minutes", "1"], ["--variance", "1"]])
 def test_several_processes_are_refused(capsys, monkeypatch, tmp_path, settings):
     monkeypatch.setenv("WORLD_SIZE", "2")
