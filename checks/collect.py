@@ -117,9 +117,9 @@ def sort_out(entries: list[Entry], ignored: list[str], lessons: list[str]) -> Cl
         if flat and (named := flat_name(top, lessons)):
             student, lesson = named
             entry = replace(entry, parts=(folder_name(lesson), top), flat=True)
-            students.setdefault(decoded(student), []).append(entry)
+            students.setdefault(student, []).append(entry)
         elif rest or entry.is_folder or (entry.refused and PurePosixPath(top).suffix not in SUFFIXES):
-            files = students.setdefault(decoded(top), [])
+            files = students.setdefault(top, [])
             if not matters(rest):
                 ignored += [f"{'/'.join(entry.parts)}: {entry.refused}"] if entry.refused else []
             elif len(rest) == 1 and not entry.is_folder and not names_lesson(rest[0], lessons):
@@ -129,7 +129,8 @@ def sort_out(entries: list[Entry], ignored: list[str], lessons: list[str]) -> Cl
         else:
             why = entry.refused or ("its name tells no student and lesson" if flat else "not in a folder")
             ignored.append(f"{top}: {why}")
-    return Class(students, [decoded(line) for line in ignored])
+    names = no_two_alike(students)
+    return Class({names[name]: files for name, files in students.items()}, [decoded(line) for line in ignored])
 
 
 def matters(rest: tuple[str, ...]) -> bool:
@@ -144,6 +145,19 @@ def matters(rest: tuple[str, ...]) -> bool:
 def decoded(name: str) -> str:
     """A file's name as text that any file can hold: bytes that are no UTF-8 as escapes."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def no_two_alike(names: Iterable[str]) -> dict[str, str]:
+    """The text of each name; what is text already keeps it, and escapes that look like it get a number."""
+    texts: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in sorted(names, key=lambda name: (decoded(name) != name, name)):
+        text, number = decoded(name), 2
+        while text in taken:
+            text, number = f"{decoded(name)} ({number})", number + 1
+        taken.add(text)
+        texts[name] = text
+    return texts
 
 
 def flat_name(name: str, lessons: list[str]) -> tuple[str, str] | None:
@@ -202,10 +216,12 @@ def with_suffix(entries: Iterable[Entry], suffix: str) -> list[Entry]:
 def submitted_at(entry: Entry, stamp: Entry | None) -> str | None:
     """When it was handed in: nbgrader's timestamp.txt, or when the file was changed last."""
     if stamp:
-        with contextlib.suppress(Unreadable, ValueError):
+        with contextlib.suppress(Unreadable, ValueError, OverflowError):
             words = re.sub(r"(\.\d+)? ?(UTC|Z)$", "+00:00", stamp.read()[:100].decode(errors="replace").strip())
             when = datetime.fromisoformat(words)
-            return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).isoformat()
+            when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+            when.astimezone(timezone.utc)  # raises what can't be compared with a deadline: year 1, east of Greenwich
+            return when.isoformat()
     if entry.modified is None:
         return None
     with contextlib.suppress(OverflowError, OSError, ValueError):

@@ -152,13 +152,14 @@ def points_text(points: float | None, max_points: float) -> str:
 
 
 def spreadsheet_cell(value: Any) -> Any:
-    """The value for a CSV file that a spreadsheet opens: text that it would take for a formula gets a leading '.
+    """The value for a CSV file that a spreadsheet opens: text that it would take for a formula gets a leading ', also
+    behind a semicolon, which separates cells where the comma is the decimal point.
 
     https://owasp.org/www-community/attacks/CSV_Injection
     """
     if not isinstance(value, str):
         return value
-    text = shown(value)
+    text = re.sub(rf"(;\s*)(?=[{re.escape(''.join(FORMULA))}])", r"\1'", shown(value))
     return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 

@@ -45,7 +45,8 @@ PROMISES = {
     "bubblewrap": [
         "A submission sees Python and its packages, read-only, and a private /tmp of 16 MB: no other file of this "
         "machine, no other submission, no grade, no home, no reference of its own or a later lesson.",
-        "It has no network, an emptied environment, an unprivileged uid, and a /proc with its own processes only.",
+        "It has no network, no keyring, an emptied environment, an unprivileged uid, and a /proc with its own "
+        "processes only.",
         "All its processes are dead before its grade is written.",
         "Not promised: safety from a flaw in the Linux kernel.",
     ],

@@ -391,7 +391,9 @@ averaged tokens of an image, alone or added; other weights of the terms (1:1, 4:
 that draws the features towards a normal distribution; targets averaged over the last three blocks, or standardised
 position by position; crops, flips and other mask scales; patches of 8 pixels with a wider encoder; another optimizer
 for the matrices; patch embeddings that start as a whitening of the patches; images standardised one by one; a deeper
-encoder; a wider or a shallower predictor; small contexts; constant weight decay.
+encoder; a wider or a shallower predictor; small contexts. In runs of 5,000 to 15,000 steps: constant weight decay;
+targets standardised position by position, with the two terms on averaged tokens added or without; 192 features; larger
+targets, with which training diverged.
 """
 
 

@@ -108,6 +108,15 @@ def test_a_students_name_is_that_of_the_folder_as_it_stands(tmp_path, name):
     assert content(tmp_path, student) == b"mine"
 
 
+def test_no_two_students_become_one(tmp_path):
+    """Bytes that are no UTF-8 are shown as escapes, which may be another student's name."""
+    for number, name in enumerate((b"zo\xeb", rb"zo\xeb", rb"zo\xeb (2)")):
+        put(tmp_path, os.fsdecode(name) + "/03_masking/03_masking.py", f"number = {number}\n".encode())
+    found = {s.student: s.entry.read() for s in collect(tmp_path, ["masking"]).submissions(["masking"])}
+    assert found[r"zo\xeb"] == b"number = 1\n" and found[r"zo\xeb (2)"] == b"number = 2\n"
+    assert found[r"zo\xeb (3)"] == b"number = 0\n" and len(found) == 3
+
+
 def test_hidden_folders_and_other_files_are_left_aside_and_named(tmp_path):
     put(tmp_path, "alice/03_masking/03_masking.ipynb")
     put(tmp_path, "alice/03_masking/.ipynb_checkpoints/03_masking.ipynb")
@@ -262,6 +271,8 @@ def test_a_file_whose_lesson_is_not_known_is_named(tmp_path):
         ("2026-11-01 23:10:00+01:00", "2026-11-01T23:10:00+01:00"),
         ("2026-11-01 23:10:00", "2026-11-01T23:10:00+00:00"),
         ("yesterday", "2020-01-02T00:00:00+00:00"),
+        ("0001-01-01 00:00:00+12:00", "2020-01-02T00:00:00+00:00"),  # before the year 1 in UTC
+        ("9999-12-31 23:00:00-12:00", "2020-01-02T00:00:00+00:00"),
         ("\udcff" * 10**6, "2020-01-02T00:00:00+00:00"),
         (None, "2020-01-02T00:00:00+00:00"),
     ],

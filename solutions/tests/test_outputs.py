@@ -47,6 +47,7 @@ HOSTILE = (
     "@SUM(A1:A9)",
     "\tcmd",
     "-2+3",
+    "a;=1+1;b",
     "a\u202egnp.exe",
     "bell\x07 null\x00 escape\x1b[31m",
     'two\nlines\r\nof, "text"',
@@ -454,6 +455,9 @@ def test_no_cell_of_a_spreadsheet_is_a_formula(tmp_path):
         assert not [cell for cell in cells if re.match(r"\s*[=+@-]|[\t\r]", cell)]
         assert "'@SUM(A1:A9)" in cells and "'-2+3" in cells and "\\tcmd" in cells
         assert max(map(len, cells)) < 2500
+        for separator in ";\t":  # what spreadsheets of other countries take
+            others = [cell for line in csv.reader(files[name].splitlines(), delimiter=separator) for cell in line]
+            assert not [cell for cell in others if re.match(r"\s*[=+@-]|[\t\r]", cell)]
 
 
 def test_what_a_student_writes_never_becomes_a_tag(tmp_path):
