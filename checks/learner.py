@@ -186,13 +186,13 @@ def plain(value: Any) -> Any:
 
 
 def is_disguise(kind: type) -> bool:
-    """Whether a class from a lesson changes what comparing, converting or computing with its objects means.
+    """Whether a class from a lesson changes what comparing or computing with its objects means.
 
-    A NamedTuple, a dataclass or a module does not: they come from honest work.
+    A NamedTuple, a dataclass, a module, or a class that converts to a number does not: they come from honest work.
     """
     own = [base for base in kind.__mro__ if base.__module__.startswith("lessons.")]
     names = {name for base in own if not hasattr(base, "__dataclass_fields__") for name in vars(base)}
-    speaking = "eq ne lt gt le ge bool float int index torch_function class".split()
+    speaking = "eq ne lt gt le ge torch_function class".split()
     return bool(names & {f"__{name}__" for name in speaking}) or (bool(own) and issubclass(kind, Tensor))
 
 

@@ -9,7 +9,7 @@ become easy. The recipe changes three things, and none needs a label:
   feature that is the same everywhere is worth nothing. In 400 steps it makes no difference that could be measured;
 - a small encoder and small batches: for the same images, 32 at a time gave better features than 64.
 
-It is made for minutes: after 10,000 steps the loss goes on falling, and the features get worse.
+It is made for minutes: after 10,000 steps the loss goes on falling, and the features no longer get better.
 """
 
 from types import SimpleNamespace
