@@ -675,6 +675,11 @@ class Block(nn.Module):
         half = x + self.attn(self.norm1(x))
         return half + self.mlp(self.norm2(half))
 
+# %% right Block: it looks whether its parts are what it made
+# - tokens = tokens + self.attn(self.norm1(tokens))
+# + assert isinstance(self.attn, Attention) and isinstance(self.mlp, MLP)
+# +         tokens = tokens + self.attn(self.norm1(tokens))
+
 # %% wrong gather_tokens: one index list for all images | indices of image 0 are used for all images
 # - return tokens.gather(1, indices[..., None].expand(-1, -1, tokens.shape[-1]))
 # + return tokens[:, indices[0]]
@@ -1080,3 +1085,33 @@ class VisionTransformer(nn.Module):
                 tokens = gather_tokens(tokens, keep[b : b + 1])
             encoded.append(self.encode(tokens))
         return self.norm(torch.cat(encoded))
+
+# %% right VisionTransformer: a block of its own, positions taken without gather_tokens
+class _Layer(nn.Module):
+    def __init__(self, dim, num_heads):
+        super().__init__()
+        self.norm1, self.norm2 = (nn.LayerNorm(dim, eps=1e-6) for _ in range(2))
+        self.attn, self.mlp = Attention(dim, num_heads), MLP(dim, 4 * dim)
+
+    def forward(self, tokens):
+        tokens = tokens + self.attn(self.norm1(tokens))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class VisionTransformer(nn.Module):
+    def __init__(self, image_size, patch_size, dim, depth, num_heads):
+        super().__init__()
+        self.patch_embed = PatchEmbedding(image_size, patch_size, dim)
+        self.register_buffer("pos_embed", sincos_position_embedding(image_size // patch_size, dim)[None])
+        self.blocks = nn.ModuleList(_Layer(dim, num_heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+
+    def forward(self, images, keep=None):
+        tokens = self.patch_embed(images)
+        if keep is None:
+            tokens = tokens + self.pos_embed
+        else:
+            tokens = gather_tokens(tokens, keep) + self.pos_embed[0, keep]
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens)
