@@ -257,6 +257,13 @@ def table(learner, grid_size, dim):
         got=shape(got),
         likely="One row a patch, grid_size**2 rows in all, and no batch axis.",
     )
+    expect_that(
+        bool(got.isfinite().all()) and (grid_size == 1 or bool((got[0] != got[-1]).any())),
+        called=learner.called,
+        expected="another code for each patch",
+        got="the same for the first and the last, or NaN or infinity",
+        likely="The code of a patch is made of its column and its row, so that each patch has another one.",
+    )
     return got
 
 
@@ -270,6 +277,13 @@ def test_sincos_position_embedding_is_float32(learner):
         expected="a tensor, torch.float32",
         got=str(getattr(got, "dtype", type(got).__name__)),
         likely="Compute in any dtype you like, and give back `.float()`.",
+    )
+    expect_that(
+        got.numel() == 9 * 8 and bool(got.isfinite().all() and (got != got.flatten()[:1]).any()),
+        called=learner.called,
+        expected="[9, 8], sines and cosines",
+        got=f"{shape(got)}, all alike or not finite" if got.numel() == 9 * 8 else shape(got),
+        likely="The table has one row a patch, and in each row another code.",
     )
 
 

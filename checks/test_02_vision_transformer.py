@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from checks.exercise import drawn, exercise
-from checks.expect import Later, expect_close, expect_equal, expect_error, expect_that
+from checks.expect import Later, describe, expect_close, expect_equal, expect_error, expect_that
 
 # What runs where the learner's code lives.
 
@@ -124,8 +124,8 @@ def gather_transposed(lesson, channels, indices):
 
 def gather_inputs_after(lesson, tokens, indices):
     """(tokens {tokens}, indices {indices}) after gather_tokens(tokens, indices)"""
-    lesson.gather_tokens(tokens, indices)
-    return tokens, indices
+    taken = lesson.gather_tokens(tokens, indices)
+    return tokens, indices, taken
 
 
 def gather_gradient(lesson, tokens, indices, direction):
@@ -846,9 +846,16 @@ def test_gather_tokens_passes_gradients(learner):
 def test_gather_tokens_leaves_its_inputs(learner):
     """Neither the tokens nor the indices are changed."""
     tokens, indices = torch.randn(2, 5, 3), torch.tensor([[3, 0, 1], [4, 2, 2]])
-    got = learner(gather_inputs_after, tokens, indices)
+    *got, taken = learner(gather_inputs_after, tokens, indices)
     likely = "`+=` and methods that end in _ change the caller's tensor in place: make a new one."
-    expect_equal(got, (tokens, indices), called=learner.called, likely=likely)
+    expect_equal(got, [tokens, indices], called=learner.called, likely=likely)
+    expect_that(
+        isinstance(taken, Tensor) and taken.shape == (2, 3, 3) and bool(taken.any()),
+        called=learner.called,
+        expected="a token for each index: [2, 3, 3]",
+        got=describe(taken),
+        likely="Who takes nothing leaves everything as it is: give back the tokens at the indices.",
+    )
 
 
 # (image_size, patch_size, dim, depth, num_heads), batch, dtype

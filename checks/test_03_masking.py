@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from checks.exercise import exercise
-from checks.expect import expect_equal, expect_that, shape
+from checks.expect import describe, expect_equal, expect_that, find_difference, shape
 
 # A test of chance rejects a right answer this often (as chi-square reckons; the truth is within a factor of ten at
 # 30 draws a cell), so that all those of this file together raise a false alarm in fewer than one of 10^7 runs.
 FALSE_ALARM = 1e-9
+UNDRAWN = "nothing is drawn, or the generator is seeded anew or copied inside."
 
 
 def block_size(lesson, grid_size, scale, aspect_ratio, seed):
@@ -43,7 +44,7 @@ def blocks(lesson, grid_size, block_size, seed, count):
 
 def blocks_twice(lesson, grid_size, block_size, seed):
     """sample_block({grid_size}, {block_size}, generator), with two generators of one seed"""
-    return twice(lambda generator: listed(lesson.sample_block(grid_size, block_size, generator)), seed)
+    return twice(lambda generator: lesson.sample_block(grid_size, block_size, generator), seed, 5)
 
 
 def masks(lesson, batch_size, grid_size, options, seed, count):
@@ -67,17 +68,16 @@ def unnamed(value):
     return tuple(value) if isinstance(value, tuple | list) else value
 
 
-def listed(value):
-    return value.tolist() if isinstance(value, Tensor) else value
+def twice(draw: Callable, seed: int, count: int = 3) -> dict[str, Any]:
+    """Some draws from each of two equal generators, and whether torch's global random numbers were left alone.
 
-
-def twice(draw: Callable, seed: int) -> dict[str, Any]:
-    """Three draws from each of two equal generators, and whether torch's global random numbers were left alone."""
+    So many that a right answer's are all alike with a chance of less than 1e-9.
+    """
     before = torch.get_rng_state()
     first, again = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
     return {
-        "first": [draw(first) for _ in range(3)],
-        "again": [draw(again) for _ in range(3)],
+        "first": [draw(first) for _ in range(count)],
+        "again": [draw(again) for _ in range(count)],
         "global left alone": torch.equal(before, torch.get_rng_state()),
     }
 
@@ -97,6 +97,15 @@ def expect_from_generator_alone(got: dict[str, Any], called: str) -> None:
     )
     likely = "Equal generators must give equal results: every random number comes from generator, none from elsewhere."
     expect_equal(got["again"], got["first"], called=called, likely=likely)
+    first, *others = got["first"]
+    likely = f"Each call gives the same: {UNDRAWN}"
+    expect_that(
+        any(find_difference(other, first, 0, 0) for other in others),
+        called=called,
+        expected="results that differ from call to call",
+        got=f"each time {describe(first)}",
+        likely="Nothing comes back: is the `return` missing?" if first is None else likely,
+    )
 
 
 def fits(counts: Tensor, expected: Tensor | None = None) -> bool:
@@ -273,8 +282,12 @@ def test_sample_block_size_draws_two_numbers(learner):
     likely = "The area depends on the ratio: height = sqrt(area * ratio), width = sqrt(area / ratio)."
     if (table == 0).sum() >= 8:
         likely = "One random number drives scale and ratio: draw a second one."
+    # what hardly changes tells nothing about the other
+    varied = [bool((table.sum(dim=axis) > 0).sum() > 1) for axis in (0, 1)]
+    if not all(varied):
+        likely = "Scale, ratio or both hardly differ from call to call: draw each of them anew, from low to high."
     expect_that(
-        fits(table, expected),
+        all(varied) and fits(table, expected),
         called=learner.called,
         expected="in each quarter of the ratios the same mixture of scales",
         got=f"by quarters of the scales (rows) and of the ratios (columns) {table.tolist()} draws",
@@ -413,7 +426,7 @@ def expect_uniform_places(corner: Tensor, grid_size: int, height: int, width: in
     fair = len(corner) / (rows * columns)
     corners = float(table[[0, 0, -1, -1], [0, -1, 0, -1]].sum()) / 4
     if (table > 0).sum() == 1:
-        likely = "Every block is at the same place: nothing is drawn, or the generator is seeded anew or copied inside."
+        likely = f"Every block is at the same place: {UNDRAWN}"
     elif by_row[-1] == 0 or by_column[-1] == 0:
         likely = "A block never reaches the last row or column: torch.randint leaves out its upper end, so draw from "
         likely += "G - height + 1 tops and G - width + 1 lefts."
@@ -544,7 +557,15 @@ def of_size(grid_size: int, height: int, width: int) -> dict[str, tuple[float, f
 def test_sample_masks_gives_named_index_tensors(learner):
     """The result is a Masks with .context, long [B, Nc], and .targets, long [B, M, Nt]; no index twice in a row."""
     for batch_size, num_targets in ((3, 2), (1, 4), (2, 1), (1, 1)):
-        draw(learner, batch_size, 10, 2, num_targets=num_targets)
+        for pair in draw(learner, batch_size, 10, 2, num_targets=num_targets):
+            expect_that(
+                min(entry.shape[-1] for entry in pair) > 1,
+                called=learner.called,
+                expected="rows of several indices",
+                got=f"context {shape(pair[0])}, targets {shape(pair[1])}",
+                likely="A row holds one index alone, so that nothing could stand in it twice: a target of the default "
+                "scale has 15 patches or more here, and a context 11 or more.",
+            )
     got = learner(mask_fields, 2, 10, new_seed())
     likely = "Give back Masks(context, targets), the NamedTuple given above, not a plain tuple or a dict."
     expect_equal(got, ["context", "targets"], called=learner.called, likely=likely)
@@ -599,18 +620,18 @@ def test_sample_masks_places_targets_uniformly(learner):
     """Each target of each image has a place of its own, every place equally likely."""
     grid_size, height, width = 8, 3, 4
     got = draw(learner, 16, grid_size, 25, num_targets=2, context_scale=(1.0, 1.0), **of_size(grid_size, height, width))
-    if any(targets.shape[2] != height * width for _, targets in got):
-        return  # another size: another check says so
-    targets = torch.stack([targets for _, targets in got])  # [25, 16, 2, Nt]
-    if not whole(as_blocks(targets, grid_size).flatten(0, 2), height, width).all():
-        return  # no whole blocks: another check says so
-    corner = targets.amin(dim=3)
+    corner = torch.stack([targets.amin(dim=2) for _, targets in got])  # [25, 16, 2]
     for axis, shared, likely in (
-        (0, "each call", "Each call gives the same places: the generator is seeded anew or copied inside."),
+        (0, "each call", f"Each call gives the same places: {UNDRAWN}"),
         (1, "all images of a batch", "The places are drawn once for the whole batch: draw them for each image."),
         (2, "all targets of an image", "All targets of an image share one place: draw one for each target."),
     ):
         expect_varied(corner, axis, f"the same places in {shared}", likely, learner.called)
+    if any(targets.shape[2] != height * width for _, targets in got):
+        return  # another size, that has other places: another check says so
+    targets = torch.stack([targets for _, targets in got])  # [25, 16, 2, Nt]
+    if not whole(as_blocks(targets, grid_size).flatten(0, 2), height, width).all():
+        return  # no whole blocks: another check says so
     expect_uniform_places(corner.flatten(), grid_size, height, width, learner.called)
 
 
@@ -652,13 +673,19 @@ def test_sample_masks_places_the_context_uniformly(learner):
     full = torch.stack(spans(cells.flatten(0, 1))).eq(side).all(dim=0).view_as(top)
     corner = (top * grid_size + left).masked_fill(~full, -1)  # [25, 18]
     known = corner[corner >= 0]
-    if len(known) >= 300:  # else the block's size is wrong, which another check says
-        if not (known == known[0]).all():  # one fixed place is named by what follows
-            likely = "Each call gives the same place: the generator is seeded anew or copied inside."
-            expect_varied(corner, 0, "the same context block in each call", likely, learner.called)
-            likely = "The context block is placed once for the whole batch: place it for each image."
-            expect_varied(corner, 1, "the same context block in all images of a batch", likely, learner.called)
-        expect_uniform_places(known, grid_size, side, side, learner.called)
+    expect_that(
+        len(known) >= 300,
+        called=learner.called,
+        expected=f"contexts of {side} rows and columns, as context_scale asks for: their places are counted",
+        got=f"{len(known)} of {corner.numel()}",
+        likely=f"Too few contexts are blocks of {side} x {side} to tell anything about their places.",
+    )
+    if not (known == known[0]).all():  # one fixed place is named by what follows
+        likely = f"Each call gives the same place: {UNDRAWN}"
+        expect_varied(corner, 0, "the same context block in each call", likely, learner.called)
+        likely = "The context block is placed once for the whole batch: place it for each image."
+        expect_varied(corner, 1, "the same context block in all images of a batch", likely, learner.called)
+    expect_uniform_places(known, grid_size, side, side, learner.called)
 
 
 @exercise("sample_masks", points=2)
@@ -688,6 +715,14 @@ def test_sample_masks_context_leaves_out_its_own_targets(learner):
             got=f"by target {overlap.tolist()} patches that are in the context",
             likely=likely,
         )
+    expect_that(
+        free_seen > free / 10,
+        called="sample_masks(3, 14, generator) and sample_masks(2, 10, generator, num_targets=2), 6 times each",
+        expected="contexts that hold a good part of what no target covers",
+        got=f"{free_seen} of {free} patches",
+        likely="The contexts are so small that they tell nothing: take a block of context_scale, and then the targets "
+        "out of it.",
+    )
     # both shares are about equal; among hundreds of patches drawn at random, less than a third of it never comes
     expect_that(
         not elsewhere or elsewhere_seen / elsewhere > free_seen / free / 3,
@@ -704,12 +739,13 @@ def test_sample_masks_cuts_contexts_at_random(learner):
     grid_size, bins = 10, 8
     got = draw(learner, 16, grid_size, 10, num_targets=2, context_scale=(1.0, 1.0), **of_size(grid_size, 4, 4))
     dropped_in, expected_in = torch.zeros(bins), torch.zeros(bins)
-    first, last, more = True, True, False
+    first, last, more, kept_in = True, True, False, 0
     for context, targets in got:
         length = context.shape[1]
         visible = ~as_blocks(targets, grid_size).any(dim=1).flatten(1)  # the context block is the whole grid
         kept = as_blocks(context, grid_size).flatten(1) & visible
         dropped = visible & ~kept
+        kept_in += int(kept.sum())
         count = visible.sum(dim=1, keepdim=True)
         rank = visible.cumsum(dim=1) - 1
         first &= bool((rank[dropped] >= length).all())
@@ -719,7 +755,9 @@ def test_sample_masks_cuts_contexts_at_random(learner):
         share = (dropped.sum(dim=1, keepdim=True) / count).expand_as(rank)
         dropped_in += torch.bincount(part[dropped], minlength=bins)
         expected_in += torch.bincount(part[visible], share[visible], minlength=bins)
-    if first:
+    if kept_in < dropped_in.sum():
+        likely = "Too little is left to tell: context_scale is (1, 1) here, and only few patches of it must go."
+    elif first:
         likely = "The first patches in raster order are kept: the top rows are seen too often, the bottom ones seldom."
     elif last:
         likely = "The last patches in raster order are kept: the bottom rows are seen too often, the top ones seldom."
@@ -728,7 +766,7 @@ def test_sample_masks_cuts_contexts_at_random(learner):
     else:
         likely = "The subset is not random."
     expect_that(
-        dropped_in.sum() == 0 or fits(dropped_in, expected_in),
+        kept_in >= dropped_in.sum() and (dropped_in.sum() == 0 or fits(dropped_in, expected_in)),
         called=learner.called,
         expected=f"by eighths of the image from the top, about {expected_in.round().int().tolist()} patches left out",
         got=f"{dropped_in.int().tolist()}",
@@ -757,8 +795,14 @@ def test_sample_masks_redraws_short_contexts_only(learner):
         lengths = [context.shape[1] for context in contexts]
         seen, hidden = all_blocks(contexts, grid_size), all_blocks(targets, grid_size)
         longest = max(int(span.max()) for span in spans(seen.flatten(0, 1)))
-        if longest != side or (seen & hidden[:, :, 0]).any():
-            return  # not a context block minus its targets: another check says so
+        overlap = int((seen & hidden[:, :, 0]).sum())
+        expect_that(
+            longest == side and not overlap,
+            called=learner.called,
+            expected=f"contexts that are a block of {side} x {side} minus the target",
+            got=f"up to {longest} rows or columns, and {overlap} patches that are in the target",
+            likely="Only for such contexts can be told which are too short.",
+        )
         expect_that(
             min(lengths) >= fewest,
             called=learner.called,

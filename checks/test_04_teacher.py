@@ -1,14 +1,14 @@
 """Lesson 4: the teacher. The students and teachers here are small stand-ins; their weights are handed over by name."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from checks.exercise import drawn, exercise
-from checks.expect import Later, expect_close, expect_equal, expect_that, shape
+from checks.expect import Later, expect_close, expect_equal, expect_that, find_difference, shape
 
 
 class Student(nn.Module):
@@ -115,12 +115,25 @@ def student_after_make_teacher(lesson, state):
     """make_teacher(student), then a look at the student"""
     student = filled(state)
     student.blocks[1].eval()
-    lesson.make_teacher(student)
+    teacher = lesson.make_teacher(student)
     return {
+        "teacher": [name for name, _ in teacher.named_parameters()],
         "training": {name or "student": module.training for name, module in student.named_modules()},
         "requires_grad": {name: value.requires_grad for name, value in student.named_parameters()},
         "values": dict(student.state_dict()),
     }
+
+
+def expect_copied(names: Iterable[str], expected: Iterable[str], called: str) -> None:
+    """What the teacher holds must be named as what it is a copy of: of nothing, every property holds."""
+    missing = [name for name in expected if name not in names]
+    expect_that(
+        not missing,
+        called=called,
+        expected="a teacher that holds all that the student does",
+        got=f"one without {', '.join(missing)}",
+        likely="What came back doesn't hold what the student holds: the teacher is a copy of it (copy.deepcopy).",
+    )
 
 
 @exercise("make_teacher")
@@ -145,6 +158,7 @@ def test_make_teacher_gives_eval_mode(learner):
         },
     }
     got = learner(teacher_modes, new_state())
+    expect_copied(got, expected, learner.called)
     likely = "The teacher is left in train mode, so that dropout is active in it: call .eval() on the teacher."
     expect_equal(got, expected, called=learner.called, mistakes=mistakes, likely=likely)
 
@@ -154,6 +168,7 @@ def test_make_teacher_needs_no_gradients(learner):
     """No parameter of the teacher requires a gradient."""
     expected = {name: False for name, _ in Student().named_parameters()}
     got = learner(teacher_requires_grad, new_state())
+    expect_copied(got, expected, learner.called)
     likely = "The teacher's weights still require gradients: switch them off with teacher.requires_grad_(False)."
     expect_equal(got, expected, called=learner.called, likely=likely)
 
@@ -171,6 +186,7 @@ def test_make_teacher_shares_nothing(learner):
         "The teacher's parameters are the student's own: copy them.": state | {name: changed[name] for name in weights},
     }
     got = learner(teacher_while_the_student_moves, state)
+    expect_copied(got["before"], state, learner.called)
     likely = "Some of the teacher's storage is the student's: copy every value (copy.deepcopy)."
     expect_close(got["after"], got["before"], called=learner.called, mistakes=mistakes, likely=likely)
 
@@ -182,6 +198,7 @@ def test_make_teacher_leaves_the_student_alone(learner):
     training = {name or "student": name != "blocks.1" for name, _ in student.named_modules()}
     requires_grad = {name: value.requires_grad for name, value in student.named_parameters()}
     got = learner(student_after_make_teacher, state)
+    expect_copied(got["teacher"], requires_grad, learner.called)
     evaluated = {name: False for name in training}, "The student is put in eval mode as well: call .eval() on the copy."
     trained = {name: True for name in training}, "The student is put in train mode: leave each module in its own mode."
     mistakes = {sentence: modes for modes, sentence in (evaluated, trained)}
@@ -218,14 +235,17 @@ def dropping_targets(lesson, weight, images, targets):
     teacher = frozen(DroppingTeacher(weight))
     first = lesson.teacher_targets(teacher, images, targets)
     again = lesson.teacher_targets(teacher, images, targets)
-    return {"first": first, "again": again, "training": any(module.training for module in teacher.modules())}
+    training = any(module.training for module in teacher.modules())
+    return {"answers": [first, again, lesson.teacher_targets(teacher, -images, targets)], "training": training}
 
 
 def graph_of_targets(lesson, weight, images, targets):
     """teacher_targets(teacher, images {images}, targets {targets}), both with requires_grad"""
     teacher = LocalTeacher(weight).eval()
     got = lesson.teacher_targets(teacher, images.requires_grad_(), targets)
-    return {"requires_grad": getattr(got, "requires_grad", None), "gradients on afterwards": torch.is_grad_enabled()}
+    graph = {"requires_grad": getattr(got, "requires_grad", None), "gradients on afterwards": torch.is_grad_enabled()}
+    others = [lesson.teacher_targets(teacher, other, targets) for other in (images, -images)]
+    return {"answers": [got, *others], "graph": graph}
 
 
 def frozen(teacher):
@@ -264,6 +284,23 @@ def expect_shape(got, weight: Tensor, images: Tensor, targets: Tensor, called: s
         expected=f"a tensor {expected}",
         got=shape(got) if isinstance(got, Tensor) else type(got).__name__,
         likely=likely,
+    )
+
+
+def expect_answers(first, again, other, called: str) -> None:
+    """Targets of some images, of the same ones again and of others: what no teacher gave has nothing to show."""
+    if not first.isfinite().all():
+        got = "NaN or infinity"
+    elif find_difference(again, first, 1e-4, 1e-5):
+        got = "other targets for the same images"
+    else:
+        got = "the same targets for other images"
+    expect_that(
+        got.startswith("the same") and bool(find_difference(other, first, 1e-4, 1e-5)),
+        called=called,
+        expected="targets that depend on the images, and on nothing else",
+        got=got,
+        likely="The targets must be the teacher's answer to these images: its tokens, teacher(images), normalised.",
     )
 
 
@@ -341,10 +378,9 @@ def test_teacher_targets_come_from_the_full_image(learner):
         inside = torch.zeros(3, rows * columns).scatter(1, targets.flatten(1), 1.0).reshape(3, 1, rows, columns)
         inside = F.interpolate(inside, scale_factor=2)  # 1 at the pixels of target patches
         noise = torch.randn_like(images)
-        first, outside_changed, inside_changed = learner(
-            global_targets, weight, [images, images + noise * (1 - inside), images + noise * inside], targets
-        )
-        for got in (first, outside_changed, inside_changed):
+        several = [images, images, images + noise * (1 - inside), images + noise * inside]
+        first, again, outside_changed, inside_changed = answers = learner(global_targets, weight, several, targets)
+        for got in answers:
             expect_shape(got, weight, images, targets, learner.called)
         for changed, place, likely in (
             (
@@ -367,6 +403,7 @@ def test_teacher_targets_come_from_the_full_image(learner):
                 got=f"{int(same.sum())} of {same.numel()} are the same",
                 likely=likely,
             )
+        expect_answers(first, again, inside_changed, learner.called)
 
 
 @exercise("teacher_targets")
@@ -374,7 +411,7 @@ def test_teacher_targets_leave_the_teacher_in_eval_mode(learner):
     """The teacher is used in the mode it comes in, eval: no dropout, and always the same targets."""
     weight, images, targets = scene(*SIZES[0])
     got = learner(dropping_targets, weight, images, targets)
-    for entry in (got["first"], got["again"]):
+    for entry in got["answers"]:
         expect_shape(entry, weight, images, targets, learner.called)
     likely = "Dropout is active: the teacher comes in eval mode and must not be put in train mode."
     expect_that(
@@ -384,13 +421,16 @@ def test_teacher_targets_leave_the_teacher_in_eval_mode(learner):
         got="one in train mode",
         likely=likely,
     )
-    expect_close(got["again"], got["first"], called=f"{learner.called}: the second", likely=likely)
+    first, again, other = got["answers"]
+    expect_close(again, first, called=f"{learner.called}: the second", likely=likely)
+    expect_answers(first, again, other, learner.called)
 
 
 @exercise("teacher_targets")
 def test_teacher_targets_keep_no_graph(learner):
     """No gradient can flow through the targets, even into images or a teacher that would take one."""
-    got = learner(graph_of_targets, *scene(*SIZES[0]))
+    weight, images, targets = scene(*SIZES[0])
+    got = learner(graph_of_targets, weight, images, targets)
     mistakes = {
         "The targets hang on a graph, so that the loss would train the teacher: compute them under torch.no_grad().": {
             "requires_grad": True,
@@ -402,7 +442,10 @@ def test_teacher_targets_keep_no_graph(learner):
         },
     }
     expected = {"requires_grad": False, "gradients on afterwards": True}
-    expect_equal(got, expected, called=learner.called, mistakes=mistakes)
+    expect_equal(got["graph"], expected, called=learner.called, mistakes=mistakes)
+    for entry in got["answers"]:
+        expect_shape(entry, weight, images, targets, learner.called)
+    expect_answers(*got["answers"], learner.called)
 
 
 def teacher_after_updates(lesson, teacher_state, student_states, momentum):
@@ -428,8 +471,9 @@ def storage_after_update(lesson, teacher_state, student_state, momentum):
 
 def student_after_update(lesson, teacher_state, student_state, momentum):
     """update_teacher(teacher, student, {momentum}), then a look at the student"""
-    _, student = updated(lesson, teacher_state, [student_state], momentum)
+    teacher, student = updated(lesson, teacher_state, [student_state], momentum)
     return {
+        "teacher": dict(teacher.state_dict()),
         "values": dict(student.state_dict()),
         "requires_grad": {name: value.requires_grad for name, value in student.named_parameters()},
         "training": student.training,
@@ -441,6 +485,7 @@ def graph_after_update(lesson, teacher_state, student_state, momentum):
     teacher, _ = updated(lesson, teacher_state, [student_state], momentum)
     tensors = [*teacher.parameters(), *teacher.buffers()]
     return {
+        "teacher": dict(teacher.state_dict()),
         "a graph": any(value.grad_fn is not None for value in tensors),
         "requires_grad": any(value.requires_grad for value in tensors),
         "gradients on afterwards": torch.is_grad_enabled(),
@@ -559,6 +604,17 @@ def test_update_teacher_copies_other_buffers(learner):
     expect_equal(mine, expected, called=learner.called, mistakes=mistakes, likely=likely)
 
 
+def expect_moved(new: dict[str, Tensor], old: dict[str, Tensor], called: str) -> None:
+    """The teacher's values must have changed: how they are written can't be seen where none is."""
+    expect_that(
+        bool(find_difference(new, old, 0, 0)),
+        called=called,
+        expected="a teacher with other values than before",
+        got="all values are as they were",
+        likely="The teacher did not move: write the new values into its parameters and buffers, in place.",
+    )
+
+
 @exercise("update_teacher")
 def test_update_teacher_writes_into_its_own_storage(learner):
     """The teacher's tensors stay the same ones: who holds a reference to one sees the new value."""
@@ -572,6 +628,7 @@ def test_update_teacher_writes_into_its_own_storage(learner):
         f"The teacher's parameters are replaced by new tensors: {in_place}": new | weights,
         f"The teacher's buffers are replaced by new tensors: {in_place}": old | {name: new[name] for name in weights},
     }
+    expect_moved(new, old, learner.called)
     likely = f"Some of the teacher's tensors are replaced by new ones: {in_place}"
     expect_close(got["references"], new, called=learner.called, mistakes=mistakes, likely=likely)
 
@@ -585,17 +642,22 @@ def test_update_teacher_leaves_the_student_alone(learner):
         "requires_grad": {name: value.requires_grad for name, value in Student().named_parameters()},
         "training": True,
     }
-    got = learner(student_after_update, new_state(), state, 0.75)
+    teacher = new_state()
+    got = learner(student_after_update, teacher, state, 0.75)
+    moved = got.pop("teacher")
     likely = (
         "The student is changed: use what does not end in `_` on its values, and leave its mode and gradients alone."
     )
     expect_equal(got, expected, called=learner.called, likely=likely)
+    expect_moved(moved, teacher, learner.called)
 
 
 @exercise("update_teacher")
 def test_update_teacher_keeps_no_graph(learner):
     """After an update the teacher still requires no gradient and holds no graph."""
-    got = learner(graph_after_update, new_state(), new_state(), 0.75)
+    teacher = new_state()
+    got = learner(graph_after_update, teacher, new_state(), 0.75)
+    expect_moved(got.pop("teacher"), teacher, learner.called)
     mistakes = {
         "The update is recorded by autograd, and the graph grows with each step: update under torch.no_grad().": {
             "a graph": True,

@@ -1,6 +1,7 @@
 """Lesson 6: training."""
 
 import math
+from collections import Counter
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from checks.exercise import exercise
-from checks.expect import expect_close, expect_equal, expect_that, shape
+from checks.expect import describe, expect_close, expect_equal, expect_that, find_difference, shape
 
 # total_steps, warmup_steps
 SCHEDULES = [(20, 4), (101, 10), (7, 2), (50, 25)]
@@ -475,8 +476,8 @@ def test_parameter_groups_hold_what_is_trained(learner):
 
 
 def membership(pairs: list) -> dict[str, str]:
-    names = [name for name, _ in pairs]
-    return {name: "in one group" if names.count(name) == 1 else f"{names.count(name)} times" for name in names}
+    times = Counter(name for name, _ in pairs)
+    return {name: "in one group" if number == 1 else f"{number} times" for name, number in times.items()}
 
 
 @exercise("parameter_groups", points=2)
@@ -532,6 +533,14 @@ def test_parameter_groups_decay_what_has_two_axes(learner):
         }
         got = dict(learner(grouped, options, False))
         shared = [name for name in TRAINED if name in got]  # what is missing is another check's business
+        for decayed, axes in ((True, "two axes and more"), (False, "less than two axes")):
+            expect_that(
+                any((TRAINED[name] > 1) == decayed for name in shared),
+                called=learner.called,
+                expected=f"groups that hold parameters of {axes}",
+                got="none of these that student and predictor train",
+                likely=f"Where no parameter of {axes} stands in a group, its weight decay can't be right.",
+            )
         mistakes = {sentence: {name: wrong[name] for name in shared} for sentence, wrong in mistakes.items()}
         expect_close(
             {name: got[name] for name in shared},
@@ -546,9 +555,17 @@ def test_parameter_groups_decay_what_has_two_axes(learner):
 def test_parameter_groups_hold_a_tied_parameter_once(learner):
     """A parameter that two layers share stands in one group, once."""
     got = membership(learner(grouped, {}, True))
+    called = learner.called + ", with two layers of the student that share their weight"
     expect_that(
-        bool(got) and "times" not in " ".join(got.values()),
-        called=learner.called + ", with two layers of the student that share their weight",
+        "student.mlp.weight" in got,
+        called=called,
+        expected="a group that holds the shared weight",
+        got="none that does",
+        likely="The shared weight stands in no group, so that it would not be trained at all.",
+    )
+    expect_that(
+        "times" not in " ".join(got.values()),
+        called=called,
         expected="each parameter once",
         got="; ".join(f"{name}: {text}" for name, text in got.items() if "times" in text),
         likely="Parameters are the same if they are one object: module.parameters() gives each of them once.",
@@ -663,7 +680,8 @@ def test_train_step_compares_the_context_with_the_teachers_view(learner):
 @exercise("train_step")
 def test_train_step_gives_a_detached_scalar(learner):
     """What comes back is a tensor without axes and without a graph."""
-    got = learner(one_step, *draw_setting(2, 3))
+    at = draw_setting(2, 3)
+    got = learner(one_step, *at)
     loss = got["loss"]
     what = f"a tensor {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
     if isinstance(loss, Tensor):
@@ -680,6 +698,15 @@ def test_train_step_gives_a_detached_scalar(learner):
         expected="a tensor [] that requires no gradient",
         got=what + (" that requires a gradient" if got["graph"] else ""),
         likely=likely,
+    )
+    # a number of no step has no graph either
+    moved = any(find_difference(got[name], getattr(at, name), 0, 0) for name in ("student", "predictor", "teacher"))
+    expect_that(
+        moved and bool(loss.isfinite()),
+        called=learner.called,
+        expected="the loss of a step that moves student, predictor and teacher",
+        got=f"{describe(loss)}" + ", and none of them moved" * (not moved),
+        likely="What comes back is the loss of a step that was taken: jepa_loss, backward, step, then loss.detach().",
     )
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from checks.exercise import exercise
-from checks.expect import describe, expect_close, expect_equal, expect_that, shape
+from checks.expect import describe, expect_close, expect_equal, expect_that, find_difference, shape
 
 A_TENSOR = {"This is a tensor: .item() makes a float of it.": torch.Size([])}
 NAN = float("nan")
@@ -66,8 +66,9 @@ def imagined(lesson, predictions, targets, images, bank_tokens, bank_images, pat
 
 def inputs_of_imagine(lesson, predictions, targets, images, bank_tokens, bank_images, patch_size):
     """imagine(predictions {predictions}, targets, images {images}, bank_tokens {bank_tokens}, bank_images, 2)"""
-    lesson.imagine(predictions, targets, images, bank_tokens, bank_images, patch_size)
+    answer = lesson.imagine(predictions, targets, images, bank_tokens, bank_images, patch_size)
     return {
+        "answer": answer,
         "predictions": predictions,
         "targets": targets,
         "images": images,
@@ -132,6 +133,14 @@ def test_feature_std_is_zero_after_a_collapse(learner):
             likely += "either: it is only measured, nothing is divided by it."
         called = learner.called + ", the same tokens for every image"
         expect_close(got, 0.0, called=called, mistakes=A_TENSOR, likely=likely)
+        got = learner(spread, features + torch.randn(size))
+        expect_that(
+            type(got) in (float, int) and got > 0,
+            called=learner.called + ", other tokens for every image",
+            expected="more than 0",
+            got=describe(got),
+            likely="These images differ, so that their spread is more than 0: 0 is to tell of a collapse.",
+        )
 
 
 def entropy_rank(p: Tensor) -> Tensor:
@@ -625,13 +634,11 @@ def test_knn_accuracy_asks_twenty_by_default(learner):
     bank = torch.stack([angles.cos(), angles.sin()], dim=1)[order]
     labels = torch.tensor([0] * 9 + [1] * 11 + [0] * 20)[order]
     queries = torch.tensor([[2.0, 0.0]])
-    got = learner(accuracy_by_default, bank, labels, queries, torch.tensor([1]))
-    expect_close(
-        got,
-        1.0,
-        called=f"{learner.called}; of 40 bank rows the nearest 9 have label 0, the next 11 label 1, the rest 0",
-        likely="k is 20 unless it is given: 11 votes of 20 are for label 1.",
-    )
+    for label, share in ((1, 1.0), (0, 0.0)):
+        got = learner(accuracy_by_default, bank, labels, queries, torch.tensor([label]))
+        called = f"{learner.called}; of 40 bank rows the nearest 9 have label 0, the next 11 label 1, the rest 0"
+        likely = f"k is 20 unless it is given: 11 votes of 20 are for label 1. The query's own is {label} here."
+        expect_close(got, share, called=called, likely=likely)
 
 
 def draw_tokens(batch: int, patches: int) -> tuple[Tensor, Tensor]:
@@ -729,7 +736,7 @@ def test_pca_image_paints_three_components_of_all_tokens(learner):
         if is_scaled_wrongly(got, right):
             likely = "The components are right, their scale is not: each has its own smallest value at 0 and its own "
             likely += "largest at 1, over all images."
-        elif isinstance(got, Tensor) and all(map(is_scaled_wrongly, got.split(1), own.split(1))):
+        elif isinstance(got, Tensor) and got.ndim and all(map(is_scaled_wrongly, got.split(1), own.split(1))):
             likely = "Each image has its own directions: take one PCA for all, or their colours can't be compared."
         expect_close(got, as_signed(right, got), called=learner.called, mistakes=mistakes, likely=likely, atol=1e-3)
 
@@ -909,3 +916,12 @@ def test_imagine_leaves_its_inputs_as_they_are(learner):
             called=f"{learner.called}: {name} after it",
             likely=f"{name} was changed in place: work on a copy (clone).",
         )
+    answer, images = after["answer"], before["images"]
+    changed = find_difference(answer, images, 0, 0)
+    expect_that(
+        isinstance(answer, Tensor) and answer.shape == images.shape and bool(answer.isfinite().all() and changed),
+        called=learner.called,
+        expected=f"images {shape(images)} with other patches at the targets",
+        got=describe(answer) if changed else "images as they were",
+        likely="Who does nothing leaves everything as it is: give back a copy of images, with the patches in it.",
+    )
