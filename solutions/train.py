@@ -452,46 +452,47 @@ def train(
     size = config.batch_size
     bar = tqdm(total=config.steps * size, initial=step * size, unit=" images", disable=rank > 0)
     stopping = False
-    with bar, stop_signals() as received:
-        while step < config.steps and not stopping:
-            loss = advance(model, optimizer, step)
-            summary = torch.stack([loss.float(), torch.tensor(float(len(received)), device=device)])
-            if processes > 1:  # the mean loss, and an agreement to stop after the same step
-                dist.all_reduce(summary)
-            recent.append(summary[0].item() / processes)
-            stopping = summary[1].item() > 0
-            step += 1
-            if not math.isfinite(recent[-1]):
-                raise TrainingError(
-                    f"the loss is {recent[-1]} at step {step}: try a lower --lr or --precision fp32; "
-                    "the checkpoint before it is kept"
-                )
-            bar.update(size)
-            if rank == 0:
-                now = {"loss": recent[-1]}
-                if step % config.log_every == 0 or step == config.steps:
-                    log()
-                now |= {name: rows[-1][name] for name in SHOWN}
-                bar.set_postfix({name: f"{value:.3g}" for name, value in now.items()}, refresh=False)
-                if step % config.save_every == 0 or step == config.steps or stopping:
-                    save()
+    with stop_signals() as received:
+        with bar:
+            while step < config.steps and not stopping:
+                loss = advance(model, optimizer, step)
+                summary = torch.stack([loss.float(), torch.tensor(float(len(received)), device=device)])
+                if processes > 1:  # the mean loss, and an agreement to stop after the same step
+                    dist.all_reduce(summary)
+                recent.append(summary[0].item() / processes)
+                stopping = summary[1].item() > 0
+                step += 1
+                if not math.isfinite(recent[-1]):
+                    raise TrainingError(
+                        f"the loss is {recent[-1]} at step {step}: try a lower --lr or --precision fp32; "
+                        "the checkpoint before it is kept"
+                    )
+                bar.update(size)
+                if rank == 0:
+                    now = {"loss": recent[-1]}
+                    if step % config.log_every == 0 or step == config.steps:
+                        log()
+                    now |= {name: rows[-1][name] for name in SHOWN}
+                    bar.set_postfix({name: f"{value:.3g}" for name, value in now.items()}, refresh=False)
+                    if step % config.save_every == 0 or step == config.steps or stopping:
+                        save()
+        if rank == 0 and step == config.steps:  # a signal that comes now waits until the report is written
+            untrained = build_model(pieces, config).teacher.to(device)
+            show = varied(probe if held_out.labels is None else held_out.labels[probe])
+            shown = probe_images[show]
+            with torch.no_grad():
+                before, after = untrained(shown), networks["teacher"](shown)
+            context, targets = (indices[show] for indices in probe_masks)
+            for name, picture in draw_pictures(shown, context, targets, grid_size, before, after, rows).items():
+                write_atomic(out / name, picture)
+            report = write_report(dataclasses.asdict(config), rows)
+            write_atomic(out / "report.md", report.encode())
+            print(f"{report}\n{out} holds masks.png, loss.png, pca.png, report.md, metrics.csv and checkpoint.pt")
     if stopping and step < config.steps:
         if rank == 0:
             how = f"python -m solutions.train --resume {out}"
             print(f"stopped after step {step} of {config.steps}; go on with: {how}", file=sys.stderr)
         return 128 + (received or [signal.SIGTERM])[0]
-    if rank == 0:
-        untrained = build_model(pieces, config).teacher.to(device)
-        show = varied(probe if held_out.labels is None else held_out.labels[probe])
-        shown = probe_images[show]
-        with torch.no_grad():
-            before, after = untrained(shown), networks["teacher"](shown)
-        context, targets = (indices[show] for indices in probe_masks)
-        for name, picture in draw_pictures(shown, context, targets, grid_size, before, after, rows).items():
-            write_atomic(out / name, picture)
-        report = write_report(dataclasses.asdict(config), rows)
-        write_atomic(out / "report.md", report.encode())
-        print(f"{report}\n{out} holds masks.png, loss.png, pca.png, report.md, metrics.csv and checkpoint.pt")
     return 0
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from solutions import train
 from solutions.report import verdict
 from solutions.train import main
 
@@ -173,6 +174,19 @@ def test_a_signal_saves_and_says_how_to_resume(finished, tmp_path, signum):
         assert "Traceback" not in output
     assert main(["--resume", str(out)]) == 0
     assert_identical(checkpoint(out)["student"], checkpoint(finished)["student"])
+
+
+def test_a_signal_after_the_last_step_leaves_the_report(tmp_path, monkeypatch, capsys):
+    draw = train.draw_pictures
+
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return draw(*arguments)
+
+    monkeypatch.setattr(train, "draw_pictures", interrupted)
+    assert main([*TINY, "--steps", "3", "--out", str(tmp_path / "run")]) == 0
+    assert "## Verdict" in (tmp_path / "run" / "report.md").read_text()
+    assert "stopped" not in capsys.readouterr().err
 
 
 def error_of(capsys, *arguments) -> str:
