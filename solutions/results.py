@@ -381,10 +381,11 @@ here is a direction, not a number.
 ## The goals, and what was tried
 
 How many steps fit into ten minutes of two cores depends on the cores, and `python -m solutions.train --recipe minutes`
-says it as it starts: 5,288 on two threads of an older processor in fp32 (24 November 2026), 13,000 to 14,000 on two
+says it as it starts: 5,288 on two threads of an older processor in fp32 (24 November 2026), 13,000 to 15,000 on two
 cores that multiply bf16 (27 November). The recipe stops at 10,000: 15,000 lower the loss, and the kNN with it, while
 the linear probes stay within their spread. 30,000, an hour of that older processor, gave a kNN of .410, ridge
-regression .452 and logistic regression .466 (24 November, one seed): worse than 5,000.
+regression .452 and logistic regression .466 (24 November, one seed, the row `recipe-hour` that this page had then):
+worse than 5,000.
 
 {goals}
 
