@@ -17,9 +17,9 @@ def check(name: str) -> float:
     autograde, where only check cells are run, the notebook file in the working directory is graded.
     """
     # here, so that `from checks import check` stays free of torch
-    from checks.exercise import catalogue, checks_of, find_lesson
-    from checks.expect import field
-    from checks.learner import fresh_seed, run_checks
+    from checks.tool.exercise import catalogue, checks_of, find_lesson
+    from checks.tool.expect import field
+    from checks.tool.learner import fresh_seed, run_checks
 
     lesson = find_lesson(name)
     if lesson is None:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import lessons
-from checks.exercise import find_lesson, lesson_of
-from checks.expect import WIDTH
-from checks.learner import Learner, Verdict, fresh_seed, run_check
+from checks.tool.exercise import find_lesson, lesson_of
+from checks.tool.expect import WIDTH
+from checks.tool.learner import Learner, Verdict, fresh_seed, run_check
 from lessons import LessonError
 
 ROOT = Path(__file__).parent.parent

@@ -37,8 +37,8 @@ from tqdm import tqdm
 
 import lessons
 from checks.collect import Class, CollectError, Submission, Unreadable, collect
-from checks.exercise import catalogue, checks_of
-from checks.learner import Learner, Verdict, run_check
+from checks.tool.exercise import catalogue, checks_of
+from checks.tool.learner import Learner, Verdict, run_check
 from checks.outputs import shown, write_outputs
 from checks.policy import PolicyError, read_policy, settle, unknown_students
 from checks.record import Record, RecordError, locked, read_record

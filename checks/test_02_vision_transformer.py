@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from checks.exercise import drawn, exercise
-from checks.expect import Later, describe, expect_close, expect_equal, expect_error, expect_that
+from checks.tool.exercise import drawn, exercise
+from checks.tool.expect import Later, describe, expect_close, expect_equal, expect_error, expect_that
 
 # What runs where the learner's code lives.
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from checks.exercise import exercise
-from checks.expect import describe, expect_equal, expect_that, find_difference, shape
+from checks.tool.exercise import exercise
+from checks.tool.expect import describe, expect_equal, expect_that, find_difference, shape
 
 # A test of chance rejects a right answer this often (as chi-square reckons; the truth is within a factor of ten at
 # 30 draws a cell), so that all those of this file together raise a false alarm in fewer than one of 10^7 runs.

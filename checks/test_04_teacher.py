@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from checks.exercise import drawn, exercise
-from checks.expect import Later, expect_close, expect_equal, expect_that, find_difference, shape
+from checks.tool.exercise import drawn, exercise
+from checks.tool.expect import Later, expect_close, expect_equal, expect_that, find_difference, shape
 
 
 class Student(nn.Module):

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from checks.exercise import drawn, exercise
-from checks.expect import Later, expect_close, expect_equal, expect_error, expect_that, shape
+from checks.tool.exercise import drawn, exercise
+from checks.tool.expect import Later, expect_close, expect_equal, expect_error, expect_that, shape
 
 # grid_size, dim, predictor_dim, depth, num_heads
 CONFIGS = [(4, 12, 8, 1, 2), (3, 4, 8, 2, 4), (5, 5, 16, 2, 1)]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from checks.exercise import exercise
-from checks.expect import describe, expect_close, expect_equal, expect_that, find_difference, shape
+from checks.tool.exercise import exercise
+from checks.tool.expect import describe, expect_close, expect_equal, expect_that, find_difference, shape
 
 # total_steps, warmup_steps
 SCHEDULES = [(20, 4), (101, 10), (7, 2), (50, 25)]

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from checks.exercise import exercise
-from checks.expect import describe, expect_close, expect_equal, expect_that, find_difference, shape
+from checks.tool.exercise import exercise
+from checks.tool.expect import describe, expect_close, expect_equal, expect_that, find_difference, shape
 
 A_TENSOR = {"This is a tensor: .item() makes a float of it.": torch.Size([])}
 NAN = float("nan")

@@ -301,8 +301,8 @@ def build_course(sources: dict[str, str], catalogue: dict[str, dict[str, int]]) 
 
 def refuse_passing_stubs(lessons: Iterable[Lesson]) -> None:
     """Run each lesson's checks on its stubs. Raises ReleaseError if one passes: points would be given for nothing."""
-    from checks.exercise import checks_of
-    from checks.learner import run_checks
+    from checks.tool.exercise import checks_of
+    from checks.tool.learner import run_checks
 
     for lesson in lessons:
         module = load_lesson(
@@ -472,7 +472,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def release(options: argparse.Namespace) -> int:
-    from checks.exercise import catalogue
+    from checks.tool.exercise import catalogue
 
     sources = {name: (ROOT / "solutions" / f"{name}.py").read_text(encoding="utf-8") for name in LESSONS}
     lessons = build_course(sources, catalogue())

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 
-from checks.exercise import catalogue
+from checks.tool.exercise import catalogue
 from lessons import folder_name
 from solutions.release import ROOT
 from solutions.tests.test_grade import ALONE, put, record, submissions_of

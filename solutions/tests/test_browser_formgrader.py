@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from checks.exercise import catalogue
+from checks.tool.exercise import catalogue
 from solutions.release import ROOT, build, to_bytes
 from solutions.tests.browsing import chromium, environment, jupyter
 

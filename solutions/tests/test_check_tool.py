@@ -15,9 +15,9 @@ import torch
 
 import lessons
 from checks import check
-from checks.exercise import catalogue, checks_of
-from checks.expect import Failure, expect_close, expect_equal
-from checks.learner import Learner, Todo, run_check
+from checks.tool.exercise import catalogue, checks_of
+from checks.tool.expect import Failure, expect_close, expect_equal
+from checks.tool.learner import Learner, Todo, run_check
 from solutions.misconceptions import exercises, load, stub
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from checks.exercise import catalogue, check_files, checks_of
-from checks.learner import Verdict, run_checks
+from checks.tool.exercise import catalogue, check_files, checks_of
+from checks.tool.learner import Verdict, run_checks
 from solutions.misconceptions import Answer, answers, exercises, load, stub
 
 # The count of checks a lesson: a check that vanishes is noticed

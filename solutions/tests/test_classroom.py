@@ -10,7 +10,7 @@ import nbformat
 import pytest
 import yaml
 
-from checks.exercise import catalogue
+from checks.tool.exercise import catalogue
 from solutions.release import ROOT, build, notebook_path
 
 WORKFLOW = yaml.safe_load((ROOT / "solutions" / "classroom.yml").read_text(encoding="utf-8"))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from checks.exercise import checks_of
-from checks.learner import run_checks
+from checks.tool.exercise import checks_of
+from checks.tool.learner import run_checks
 from solutions.misconceptions import load
 
 SEED = 1

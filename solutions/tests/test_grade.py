@@ -27,8 +27,8 @@ import pytest
 
 from checks import grade as module
 from checks import wire
-from checks.exercise import catalogue, checks_of
-from checks.learner import run_checks
+from checks.tool.exercise import catalogue, checks_of
+from checks.tool.learner import run_checks
 from checks.sandbox import PROMISES, Cgroup, Limits, Sandbox, TimeLeft, Zygote, own_uid, packed, python_paths
 from checks.zygote import CHECKS
 from lessons import LESSONS, folder_name

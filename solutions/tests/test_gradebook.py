@@ -7,7 +7,7 @@ import pytest
 from nbgrader.api import Gradebook
 from nbgrader.plugins import CsvExportPlugin
 
-from checks.exercise import catalogue
+from checks.tool.exercise import catalogue
 from checks.gradebook import GradebookError, write
 
 NAMES = ("alice", "Ada, née O'Neil 学生", "=1+1", "x" * 200)

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell
 
-from checks.exercise import catalogue
+from checks.tool.exercise import catalogue
 from lessons import folder_name
 from solutions.release import ROOT, build, to_bytes
 

@@ -16,7 +16,7 @@ import mistune  # comes with nbconvert
 import pytest
 
 from checks import outputs
-from checks.exercise import catalogue, checks_of
+from checks.tool.exercise import catalogue, checks_of
 from checks.outputs import folder_of, shown, write_outputs
 from checks.policy import Policy, PolicyError, read_policy, settle, unknown_students
 from lessons import LESSONS

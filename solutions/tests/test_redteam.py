@@ -37,9 +37,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from checks.exercise import catalogue, checks_of
+from checks.tool.exercise import catalogue, checks_of
 from checks.grade import GradeError, judge
-from checks.learner import Learner, Outcome
+from checks.tool.learner import Learner, Outcome
 from lessons import LESSONS, folder_name
 
 ROOT = Path(__file__).parents[2]

@@ -19,10 +19,10 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.nbgraderformat import MetadataValidator
 from traitlets.config import Config
 
-import checks.exercise
+import checks.tool.exercise
 import lessons
-from checks.exercise import exercise
-from checks.expect import expect_equal
+from checks.tool.exercise import exercise
+from checks.tool.expect import expect_equal
 from solutions import release
 from solutions.release import ReleaseError, build, build_course, digest, lift, to_bytes, write, write_kit
 
@@ -111,8 +111,8 @@ def course(tmp_path, monkeypatch):
     (root / "lessons").mkdir()
     monkeypatch.setattr(release, "ROOT", root)
     monkeypatch.setattr(release, "LESSONS", (NAME,))
-    monkeypatch.setattr(checks.exercise, "catalogue", lambda: {NAME: POINTS})
-    monkeypatch.setattr(checks.exercise, "checks_of", lambda name: [check_double, check_area])
+    monkeypatch.setattr(checks.tool.exercise, "catalogue", lambda: {NAME: POINTS})
+    monkeypatch.setattr(checks.tool.exercise, "checks_of", lambda name: [check_double, check_area])
     return root
 
 
@@ -495,8 +495,8 @@ def test_the_digest_ignores_what_front_ends_change(lesson):
 # The folder that a class gets
 
 CHECK_FILE = '''"""Lesson 1."""
-from checks.exercise import exercise
-from checks.expect import expect_equal
+from checks.tool.exercise import exercise
+from checks.tool.expect import expect_equal
 
 
 def double(lesson, x):
@@ -590,7 +590,7 @@ def test_a_kit_holds_no_more_than_its_lesson_needs(root, tmp_path):
 @pytest.fixture(scope="module")
 def real_course():
     sources = {name: (release.ROOT / "solutions" / f"{name}.py").read_text() for name in lessons.LESSONS}
-    return build_course(sources, checks.exercise.catalogue())
+    return build_course(sources, checks.tool.exercise.catalogue())
 
 
 @pytest.mark.parametrize("number", range(len(lessons.LESSONS)), ids=lessons.LESSONS)

@@ -3,7 +3,7 @@
 # status: flagged
 # points: 0
 # reason: patchify: it replaces
-# says: checks.learner.plain
+# says: checks.tool.learner.plain
 
 import torch
 from checks import learner

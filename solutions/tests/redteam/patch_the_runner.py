@@ -3,7 +3,7 @@
 # status: flagged
 # points: 0
 # reason: patchify: it replaces
-# says: checks.learner.run
+# says: checks.tool.learner.run
 
 import torch
 from checks import learner

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 import lessons
-from checks.expect import Failure, describe, field
+from checks.tool.expect import Failure, describe, field
 
 OUTPUT_LIMIT = 2000  # characters of the learner's own output that a report shows
 MESSAGE_LIMIT = 500
@@ -100,7 +100,7 @@ class Learner:
     def outcome(self, function: Callable, *inputs: Any) -> Outcome:
         """As a call, but an exception of the learner's comes back as data. Raises Todo if a stub isn't filled in."""
         if getattr(sys.modules.get(function.__module__), function.__qualname__, None) is not function:
-            raise TypeError(f"{function.__qualname__} is sent by its name: it must stand at the top of the check file")
+            raise TypeError(f"{function.__qualname__} is sent by its name: it must stand at the top of a file in checks/calls")
         self.called = call_text(function, inputs)
         self.calls += 1
         outcome = self.run(function, inputs, self.seed + self.calls)

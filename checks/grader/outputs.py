@@ -23,7 +23,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from checks.exercise import catalogue
+from checks.tool.exercise import catalogue
 from checks.policy import count
 
 NAME_LIMIT = 100  # characters of a name in a page

@@ -13,7 +13,7 @@ from nbgrader.preprocessors import SaveCells
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from tornado.log import app_log
 
-from checks.exercise import catalogue
+from checks.tool.exercise import catalogue
 from lessons import folder_name
 
 COURSE = "build-i-jepa"  # as in nbgrader_config.py

@@ -24,8 +24,8 @@ try:
 except ModuleNotFoundError:
     raise SystemExit('Cosmic Ray is missing: pip install -e ".[mutation]"') from None
 
-from checks.exercise import checks_of
-from checks.learner import run_checks
+from checks.tool.exercise import checks_of
+from checks.tool.learner import run_checks
 from lessons import LESSONS
 from solutions.misconceptions import SOLUTION, exercises, load
 

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from checks.exercise import catalogue
+from checks.tool.exercise import catalogue
 
 try:
     import tomllib

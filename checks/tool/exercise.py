@@ -28,7 +28,7 @@ def drawn(*ranges: tuple[int, int]) -> tuple[int, ...]:
 
 def check_files() -> dict[str, str]:
     """The check module of each lesson, in order: {"patch_embedding": "checks.test_01_patch_embedding"}."""
-    names = sorted(path.stem for path in Path(__file__).parent.glob("test_[0-9][0-9]_*.py"))
+    names = sorted(path.stem for path in Path(__file__).parents[1].glob("test_[0-9][0-9]_*.py"))
     return {re.sub(r"^test_\d\d_", "", name): f"checks.{name}" for name in names}
 
 

@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 
 from checks import wire
-from checks.exercise import catalogue, check_files
-from checks.learner import Learner, Outcome
+from checks.tool.exercise import catalogue, check_files
+from checks.tool.learner import Learner, Outcome
 from lessons import LESSONS, global_names
 
 ROOT = Path(__file__).resolve().parent.parent

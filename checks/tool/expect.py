@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 WIDTH = 79
-NO_MISTAKES: Mapping[str, Any] = {}
+Mistakes = Mapping[str, Any]  # a sentence, and what the mistake that it names would have given
+NO_MISTAKES: Mistakes = {}
 
 
 class Failure(AssertionError):
@@ -55,7 +56,7 @@ def describe(value: Any) -> str:
 class Later:
     """Mistakes that are worked out only if a result is wrong: there are many, and most learners need none of them."""
 
-    def __init__(self, work_out: Callable[..., Mapping[str, Any]], *inputs: Any):
+    def __init__(self, work_out: Callable[..., Mistakes], *inputs: Any):
         self.work_out, self.inputs = work_out, inputs
 
     def items(self) -> Iterable[tuple[str, Any]]:
@@ -67,7 +68,7 @@ def expect_close(
     expected: Any,
     *,
     called: str,
-    mistakes: Mapping[str, Any] | Later = NO_MISTAKES,
+    mistakes: Mistakes | Later = NO_MISTAKES,
     likely: str = "",
     rtol: float = 1e-4,
     atol: float = 1e-5,
@@ -93,7 +94,7 @@ def expect_close(
 
 
 def expect_equal(
-    got: Any, expected: Any, *, called: str, mistakes: Mapping[str, Any] | Later = NO_MISTAKES, likely: str = ""
+    got: Any, expected: Any, *, called: str, mistakes: Mistakes | Later = NO_MISTAKES, likely: str = ""
 ) -> None:
     """Compare exactly: integers, booleans, strings, shapes, index tensors. The rest is as in expect_close."""
     expect_close(got, expected, called=called, mistakes=mistakes, likely=likely, rtol=0, atol=0)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from checks.exercise import catalogue
+from checks.tool.exercise import catalogue
 
 PAUSE = 0.1  # seconds between two looks at the files
 
