@@ -9,6 +9,7 @@ All raise ValueError, in one sentence, for a wrong shape. Images are [H, W, 3] i
 import math
 from collections.abc import Callable, Sequence
 from functools import wraps
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 import torch
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
@@ -48,7 +50,7 @@ def _picture(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Draw in this module's style, whatever style the notebook has set, and leave that one as it was."""
 
     @wraps(draw)
-    def drawn(*args, **kwargs) -> Figure:
+    def drawn(*args: object, **kwargs: object) -> Figure:
         with plt.style.context(["default", STYLE]):
             figure = draw(*args, **kwargs)
             for axes in figure.axes:  # ticks are made when the figure is shown, in the notebook's style
@@ -84,14 +86,14 @@ def _check_indices(indices: Tensor, name: str, grid_size: int) -> None:
         raise ValueError(f"{name} must be whole numbers from 0 to {grid_size**2 - 1}, for a grid_size of {grid_size}")
 
 
-def _show(axes: Axes, picture: Tensor, title: str = "", **options):
+def _show(axes: Axes, picture: Tensor, title: str = "", **options: Any) -> AxesImage:
     """Show a picture without axes; `extent` may put it in units of patches."""
     axes.set_axis_off()
     axes.set_title(title)
     return axes.imshow(picture.numpy(), interpolation="nearest", **options)
 
 
-def _on_grid(grid_size: int) -> dict:
+def _on_grid(grid_size: int) -> dict[str, Any]:
     """Options for a picture in units of patches: patch (row, column) lies at x = column, y = row."""
     return {"extent": (0, grid_size, grid_size, 0)}
 
@@ -117,9 +119,9 @@ def _start_at_zero(axes: Axes, steps: Sequence[float]) -> None:
     axes.set(xlabel="step", xlim=(0, max(1, *steps)), ylim=(0, None))
 
 
-def _label_ends(axes: Axes, lines: Sequence[tuple[str, str, Sequence, Sequence]]) -> None:
+def _label_ends(axes: Axes, lines: Sequence[tuple[str, str, Sequence[float], Sequence[float]]]) -> None:
     """Write each line's name at its right end; lines: (name, colour, x, y). Names that would overlap move apart."""
-    figure = axes.figure
+    figure = cast(Figure, axes.figure)
     figure.draw_without_rendering()  # settles the limits and the height of the axes
     low, high = axes.get_ylim()
     gap = 1.3 * TEXT / (axes.get_window_extent().height * 72 / figure.dpi)
@@ -179,7 +181,7 @@ def _paint_masks(image: Tensor, context: Tensor, blocks: Tensor, cell: int) -> T
     return picture
 
 
-def _outline(axes: Axes, region: Tensor, dash: str | tuple = "solid") -> None:
+def _outline(axes: Axes, region: Tensor, dash: str | tuple[float, Sequence[float]] = "solid") -> None:
     """Draw the border of a region, bool [G, G], of a picture that is in units of patches."""
     grid_size, fine = len(region), 8
     ticks = (torch.arange(grid_size * fine + 2) - 0.5) / fine  # a rim of one fine cell closes outlines at the border
@@ -231,7 +233,7 @@ def masks(images: Tensor, context: Tensor, targets: Tensor, grid_size: int) -> F
 
     def on_grid(indices: Tensor) -> Tensor:
         inside = torch.zeros(*indices.shape[:-1], grid_size**2, dtype=torch.bool)
-        return inside.scatter_(-1, indices, True).unflatten(-1, (grid_size, grid_size))
+        return inside.scatter_(-1, indices, True).reshape(*indices.shape[:-1], grid_size, grid_size)
 
     visible, blocks = on_grid(context), on_grid(targets)
     pairs = min(len(images), 2)  # in a row

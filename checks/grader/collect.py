@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from lessons import LESSONS, LIMIT, folder_name
+from lessons import LESSONS, NOTEBOOK_LIMIT, folder_name
 
 FILES_LIMIT = 200_000  # of a class: folders and files at its top, or members of its zip
 FOLDER_LIMIT = 1_000  # notebooks and scripts of one folder
@@ -289,11 +289,11 @@ def read_below(place: Path, parts: tuple[str, ...]) -> bytes:
             with os.fdopen(file, "rb") as opened:
                 if not stat.S_ISREG(os.fstat(file).st_mode):
                     raise Unreadable("it is no file")
-                content = opened.read(LIMIT + 1)
+                content = opened.read(NOTEBOOK_LIMIT + 1)
     except OSError as error:
         raise Unreadable(f"it can't be opened ({(error.strerror or str(error)).lower()})") from None
-    if len(content) > LIMIT:
-        raise Unreadable(f"it has more than {LIMIT >> 20} MB: clear its outputs, then save it")
+    if len(content) > NOTEBOOK_LIMIT:
+        raise Unreadable(f"it has more than {NOTEBOOK_LIMIT >> 20} MB: clear its outputs, then save it")
     return content
 
 
@@ -329,8 +329,8 @@ def zip_entries(place: Path, ignored: list[str]) -> Iterator[Entry]:
         elif name.endswith("/"):
             if parts not in seen:
                 yield Entry(parts)
-        elif info.file_size > LIMIT:
-            refused = f"a member of more than {LIMIT >> 20} MB"
+        elif info.file_size > NOTEBOOK_LIMIT:
+            refused = f"a member of more than {NOTEBOOK_LIMIT >> 20} MB"
         elif info.flag_bits & 1:
             refused = "an encrypted member"
         elif parts in seen:
@@ -361,9 +361,9 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     """The bytes of a member; its stated size is not believed. Raises Unreadable."""
     try:
         with archive.open(info) as member:
-            content = member.read(LIMIT + 1)
+            content = member.read(NOTEBOOK_LIMIT + 1)
     except Exception as error:  # zipfile.BadZipFile, zlib.error, lzma.LZMAError, whatever damage makes a decoder raise
         raise Unreadable(f"it can't be unpacked ({type(error).__name__})") from None
-    if len(content) > LIMIT:
-        raise Unreadable(f"it unpacks to more than {LIMIT >> 20} MB")
+    if len(content) > NOTEBOOK_LIMIT:
+        raise Unreadable(f"it unpacks to more than {NOTEBOOK_LIMIT >> 20} MB")
     return content
