@@ -15,7 +15,7 @@ c.Exchange.root = str(BUILD / "exchange")  # on a hub: a folder that all its use
 
 # nbgrader's own steps, with RestoreCells put first and ExecuteChecks in the place of Execute
 c.Autograde.sanitize_preprocessors = [
-    "solutions.autograde.RestoreCells",
+    "solutions.classroom.autograde.RestoreCells",
     "nbgrader.preprocessors.ClearOutput",
     "nbgrader.preprocessors.DeduplicateIds",
     "nbgrader.preprocessors.OverwriteKernelspec",
@@ -23,7 +23,7 @@ c.Autograde.sanitize_preprocessors = [
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 c.Autograde.autograde_preprocessors = [
-    "solutions.autograde.ExecuteChecks",
+    "solutions.classroom.autograde.ExecuteChecks",
     "nbgrader.preprocessors.LimitOutput",
     "nbgrader.preprocessors.SaveAutoGrades",
     "nbgrader.preprocessors.AssignLatePenalties",
@@ -32,7 +32,7 @@ c.Autograde.autograde_preprocessors = [
 c.ExecuteChecks.timeout = 60  # seconds for the checks of an exercise; the first of them loads torch
 
 c.GenerateFeedback.preprocessors = [
-    "solutions.autograde.RemoveRubric",
+    "solutions.classroom.autograde.RemoveRubric",
     "nbgrader.preprocessors.GetGrades",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]

@@ -17,7 +17,7 @@ def check(name: str) -> float:
     autograde, where only check cells are run, the notebook file in the working directory is graded.
     """
     # here, so that `from checks import check` stays free of torch
-    from checks.tool.exercise import catalogue, checks_of, find_lesson
+    from checks.tool.exercise import catalogue, checks_by_exercise, find_lesson
     from checks.tool.expect import field
     from checks.tool.learner import fresh_seed, run_checks
 
@@ -32,11 +32,11 @@ def check(name: str) -> float:
     if not autograde and not hasattr(notebook, name):
         print(f"{name} is not defined here yet: run the cell that defines it, then this one again.")
         return 0.0
-    verdicts = run_checks([check for check in checks_of(lesson) if check.exercise == name], notebook, fresh_seed())
+    verdicts = run_checks(checks_by_exercise(lesson)[name], notebook, fresh_seed())
     earned, points = sum(verdict.earned for verdict in verdicts), sum(verdict.points for verdict in verdicts)
     print(f"{name}: {earned} of {points} points")
     for verdict in verdicts:
-        print(field(verdict.status, verdict.property))
+        print(field(verdict.status, verdict.docstring))
         if verdict.status in ("failed", "broken"):
             print(f"\n{verdict.page}\n")
     if todo := [verdict.page for verdict in verdicts if verdict.status == "todo"]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
-import re
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -17,10 +15,9 @@ import lessons
 from checks.tool.exercise import find_lesson, lesson_of
 from checks.tool.expect import WIDTH
 from checks.tool.learner import Learner, Verdict, fresh_seed, run_check
+from checks.tool.progress import HintError, hints_of, next_exercise, progress_map
 from lessons import LessonError
 
-ROOT = Path(__file__).parent.parent
-BAR = 24  # characters of a progress bar
 VERDICTS = pytest.StashKey[dict[str, Verdict]]()  # by node id
 STATUS = pytest.StashKey[int]()
 
@@ -46,7 +43,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if config.option.watch:
         if not hasattr(os, "fork"):
             raise pytest.UsageError("--watch needs Linux or macOS (it forks): run `pytest checks` after saving")
-        from checks.worker import watch
+        from checks.tool.watch import watch
 
         return watch(folder)
     return None
@@ -89,7 +86,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
     verdict = item.config.stash[VERDICTS].get(item.nodeid)
     if call.when == "call" and verdict and verdict.status != "passed":
         report.outcome = "failed"
-        report.longrepr = printable(f"{textwrap.fill(verdict.property, WIDTH)}\n\n{verdict.page}")
+        report.longrepr = printable(f"{textwrap.fill(verdict.docstring, WIDTH)}\n\n{verdict.page}")
         report.todo = verdict.status == "todo"
     elif call.excinfo and isinstance(call.excinfo.value, LessonError):
         report.longrepr = printable(textwrap.fill(str(call.excinfo.value), WIDTH))
@@ -119,7 +116,7 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The progress map: a line a lesson, and what comes next. Plain ASCII, at most 80 columns."""
+    """The progress map: a line a lesson, and what comes next."""
     passed: dict[str, dict[str, bool]] = {}  # of the exercises that were asked for
     for item in terminalreporter._session.items:
         if hasattr(getattr(item, "function", None), "exercise"):
@@ -130,65 +127,29 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not passed or config.option.collectonly:
         return
     terminalreporter.section("progress")
-    for lesson, exercises in passed.items():
-        done, asked = sum(exercises.values()), len(exercises)
-        bar = ("#" * (BAR * done // asked)).ljust(BAR, ".")
-        terminalreporter.line(f"{lessons.folder_name(lesson):<24} [{bar}] {done}/{asked}")
+    for line in progress_map(passed):
+        terminalreporter.line(line)
     for lesson in passed:
         if report := getattr(sys.modules.get(f"lessons.{lesson}"), "__report__", None):
             for line in report.lines():
                 terminalreporter.line(printable(textwrap.fill(f"note: {line}", WIDTH)))
-    left = [(lesson, name) for lesson in passed for name, good in passed[lesson].items() if not good]
-    if left:
-        terminalreporter.line(printable(f"next: {left[0][1]}, {place_of(*left[0], config)}"))
-
-
-def lesson_file(lesson: str, config: pytest.Config) -> Path:
-    """The notebook in which a lesson is written, or the script if there is no notebook."""
-    if config.option.solutions:
-        return ROOT / "solutions" / f"{lesson}.py"
-    name = lessons.folder_name(lesson)
-    notebook = lessons.lessons_folder() / name / f"{name}.ipynb"
-    return notebook if notebook.exists() else notebook.with_suffix(".py")
-
-
-def place_of(lesson: str, exercise: str, config: pytest.Config) -> str:
-    """Where an exercise is written."""
-    path = lesson_file(lesson, config)
-    try:
-        cells = lessons.read_cells(path)
-    except LessonError as error:
-        return str(error)
-    own = [cell for cell in cells if re.search(rf"^(def|class) {exercise}\b", cell.source, re.MULTILINE)]
-    name = own[-1].name if own and path.suffix == ".ipynb" else path.name
-    return f"in {os.path.relpath(path.parent)}/{name}"
-
-
-def prose(path: Path) -> str:
-    """The text of a lesson, all cells in one. Raises UsageError if there is none."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".ipynb":
-            return "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
-        return re.sub(r"^# ?", "", text, flags=re.MULTILINE)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise pytest.UsageError(f"{path} can't be read: {error}") from None
+    if line := next_exercise(passed, config.option.solutions):
+        terminalreporter.line(printable(line))
 
 
 def print_hint(config: pytest.Config, exercise: str) -> int:
-    """Print the next of an exercise's hints: those folded in its section, under the heading that names it."""
+    """Print the next of an exercise's hints."""
     lesson = find_lesson(exercise)
     if lesson is None:
         raise pytest.UsageError(f"there is no exercise {exercise!r}")
-    text = prose(lesson_file(lesson, config))
-    section = re.search(rf"^## Exercise [\d.]+: `?{exercise}`?$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    hints = re.findall(r"<summary>Hint \d+</summary>(.*?)</details>", section[1] if section else "", re.DOTALL)
-    if not hints:
-        raise pytest.UsageError(f"there are no hints for {exercise}")
+    try:
+        hints = hints_of(exercise, lesson, config.option.solutions)
+    except HintError as error:
+        raise pytest.UsageError(str(error)) from None
     config._do_configure()  # as pytest's own --cache-show does: without it there is no cache
     key = f"course/hints/{exercise}"
     shown = config.cache.get(key, 0)
     config.cache.set(key, min(shown + 1, len(hints) - 1))
-    print(f"Hint {shown + 1} of {len(hints)} for {exercise}\n\n{printable(hints[shown].strip())}")
+    print(f"Hint {shown + 1} of {len(hints)} for {exercise}\n\n{printable(hints[shown])}")
     config._ensure_unconfigure()
     return 0

@@ -10,15 +10,12 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
-import hashlib
 import io
 import itertools
-import json
 import os
 import re
 import shutil
 import sys
-import tempfile
 import tokenize
 import warnings
 from collections.abc import Iterable
@@ -32,6 +29,8 @@ from nbgrader.nbgraderformat import ValidationError
 from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolutions, ComputeChecksums, LockCells
 
 from lessons import LESSONS, LessonError, folder_name, forget, load_lesson
+from lessons.reading.cells import digest, is_as_released
+from solutions.classroom.kit import KitError, write_kit
 
 ROOT = Path(__file__).parent.parent
 GUARD = 'if __name__ == "__main__":'
@@ -40,8 +39,6 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-KIT_FILES = ("LICENSE", "requirements.txt", "pyproject.toml", ".gitignore")
-KIT_README = "solutions/kit.md"
 REPOSITORY = "ADDRESS"  # put your repository's address here: those who upload a notebook alone are told to clone it
 SET_UP = """# Set-up: run this cell first.
 try:
@@ -266,15 +263,6 @@ def signed(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def digest(notebook: NotebookNode) -> str:
-    """A hash of what a person writes: kinds and texts of the cells.
-
-    Outputs, ids and metadata don't count, nor do empty cells: front-ends change and add them.
-    """
-    cells = [[cell.cell_type, cell.source.strip()] for cell in notebook.cells if cell.source.strip()]
-    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
-
-
 def to_bytes(notebook: NotebookNode) -> bytes:
     nbformat.validate(notebook)
     return (nbformat.writes(notebook, version=nbformat.NO_CONVERT) + "\n").encode()
@@ -331,7 +319,7 @@ def is_edited(path: Path) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old formats without cell ids
             notebook = nbformat.read(path, as_version=4)
-        return notebook.metadata["course"]["digest"] != digest(notebook)
+        return not is_as_released(notebook)
     except Exception:  # whatever damage nbformat trips over
         return True
 
@@ -386,66 +374,6 @@ def free_backup(path: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
-# The folder that a class gets
-
-
-def write_kit(lessons: list[Lesson], last: str, folder: Path, root: Path = ROOT) -> None:
-    """Write what a class needs for lesson `last`: stubs up to it, checks, data, the reference of earlier lessons only.
-
-    Raises ReleaseError if folder holds anything, or if the kit would need the reference of `last` or of a later lesson.
-    """
-    folder_name(last)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ReleaseError(f"{folder} is not an empty folder: name a new one")
-    given = LESSONS[: LESSONS.index(last) + 1]
-    withheld = LESSONS[LESSONS.index(last) :]
-    hidden = {f"test_{folder_name(name)}.py" for name in LESSONS if name not in given}
-    notebooks = {
-        notebook_path(Path("lessons"), lesson.name): lesson.released for lesson in lessons if lesson.name in given
-    }
-    files = [root / name for name in KIT_FILES if (root / name).exists()]
-    files += sorted((root / "lessons").glob("*.py"))
-    files += [path for part in ("checks", "data") for path in tree(root / part) if path.name not in hidden]
-    code = [path.read_text(encoding="utf-8") for path in sorted((root / "lessons").glob("*.py"))]
-    code += [cell.source for notebook in notebooks.values() for cell in notebook.cells if cell.cell_type == "code"]
-    files += [
-        root / "solutions" / f"{name}.py" for name in ("__init__", *reference_for(code, given[:-1], withheld, root))
-    ]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-        kit = Path(temporary) / "kit"
-        for path in files:
-            target = kit / path.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-        shutil.copyfile(root / KIT_README, kit / "README.md")
-        write({kit / path: to_bytes(notebook) for path, notebook in notebooks.items()})
-        if folder.exists():
-            folder.rmdir()
-        kit.rename(folder)
-
-
-def tree(folder: Path) -> list[Path]:
-    """The project's files below folder: no caches, nothing hidden, not the data set that is downloaded there."""
-    left_out = re.compile(r"(^|/)(\.|__pycache__/|cifar10/)")
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return [path for path in found if not left_out.search(path.relative_to(folder).as_posix())]
-
-
-def reference_for(code: list[str], earlier: Iterable[str], withheld: Iterable[str], root: Path) -> list[str]:
-    """The modules of solutions/ for a kit: earlier lessons, and helpers, such as diagnostics, that its code imports."""
-    modules = list(earlier)
-    queue = code + [(root / "solutions" / f"{name}.py").read_text(encoding="utf-8") for name in modules]
-    while queue:
-        for name in re.findall(r"^\s*(?:from|import) solutions\.(\w+)", queue.pop(), re.MULTILINE):
-            if name in withheld:
-                raise ReleaseError(f"the kit would need solutions/{name}.py, which is still to be solved")
-            if name not in modules:
-                modules.append(name)
-                queue.append((root / "solutions" / f"{name}.py").read_text(encoding="utf-8"))
-    return modules
-
-
 # The command line
 
 
@@ -464,7 +392,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return release(options)
-    except (ReleaseError, LessonError) as error:
+    except (ReleaseError, KitError, LessonError) as error:
         print(error, file=sys.stderr)
     except OSError as error:
         print(f"{error.filename or 'a file'} can't be read or written: {error.strerror or error}", file=sys.stderr)
@@ -479,7 +407,8 @@ def release(options: argparse.Namespace) -> int:
     refuse_passing_stubs(lessons)
     if options.kit:
         name, folder = options.kit
-        write_kit(lessons, name, Path(folder))
+        files = {lesson.name: to_bytes(lesson.released) for lesson in lessons}
+        write_kit(files, name, Path(folder))
         print(f"{folder}: the kit of lesson {name}")
         return 0
     if options.solved or options.nbgrader:

@@ -1,4 +1,4 @@
-"""`python -m checks.benchmark`: how fast `python -m checks.grade` is, on reference submissions of this machine.
+"""`python -m checks.grader.benchmark`: how fast `python -m checks.grade` is, on reference submissions of this machine.
 
 Prints the seconds of a submission by lesson, the ratio to nbgrader's autograde on the same submissions, and how time
 and memory grow with the class. All is measured in one run; a machine that does something else meanwhile shows it.
@@ -17,10 +17,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from lessons import LESSONS, folder_name
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def command(*arguments: str) -> float:
@@ -43,7 +44,7 @@ def hand_in(solved: Path, folder: Path, students: int, lessons: list[str]) -> Pa
     return folder
 
 
-def graded(submissions: Path, out: Path, lessons: list[str]) -> tuple[float, list[dict]]:
+def graded(submissions: Path, out: Path, lessons: list[str]) -> tuple[float, list[dict[str, Any]]]:
     """Grade a class -> seconds from start to end, and the rows. All points must be there, or the times mean nothing."""
     chosen = [word for lesson in lessons for word in ("--lesson", lesson)]
     seconds = command(sys.executable, "-m", "checks.grade", str(submissions), "--out", str(out), "--quiet", *chosen)
@@ -94,7 +95,7 @@ def by_size(solved: Path, work: Path, sizes: list[int]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m checks.benchmark", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m checks.grader.benchmark", description=__doc__.splitlines()[0])
     parser.add_argument("--students", type=int, default=20, help="of the class that is graded in all lessons")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, 100, 500], help="of the classes of one lesson")
     parser.add_argument("--nbgrader", type=int, default=3, metavar="STUDENTS", help="0: leave nbgrader out")

@@ -13,14 +13,14 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from checks.grader.limits import CLASS_FILES, FOLDER_FILES, NAMED_FILES
+from checks.grader.results import Status
 from lessons import LESSONS, NOTEBOOK_LIMIT, folder_name
 
-FILES_LIMIT = 200_000  # of a class: folders and files at its top, or members of its zip
-FOLDER_LIMIT = 1_000  # notebooks and scripts of one folder
-NAMED_LIMIT = 5  # files that a sentence names
 SUFFIXES = (".ipynb", ".py")
 STAMP = "timestamp.txt"  # nbgrader's
 HIDDEN = re.compile(r"^(\.|__MACOSX$)")
@@ -56,11 +56,11 @@ class Entry:
 
 @dataclass
 class Submission:
-    """What one student handed in for one lesson. status: missing or unreadable, or "" if there is a file to grade."""
+    """What one student handed in for one lesson. status: missing or unreadable, or None if there is a file to grade."""
 
     student: str
     lesson: str
-    status: str = ""
+    status: Status | None = None
     reason: str = ""
     entry: Entry | None = None
     notes: list[str] = field(default_factory=list)
@@ -68,7 +68,18 @@ class Submission:
 
     @property
     def label(self) -> str | None:
+        """The name of the file."""
         return self.entry.name if self.entry else None
+
+    def content(self) -> bytes | None:
+        """The bytes of the file; None if there is nothing to grade, and then status and reason say why."""
+        if self.entry is None or self.entry.read is None or self.status:
+            return None
+        try:
+            return self.entry.read()
+        except Unreadable as error:
+            self.status, self.reason = Status.UNREADABLE, f"{self.label}: {error}."
+            return None
 
 
 @dataclass
@@ -183,7 +194,7 @@ def submission_of(student: str, lesson: str, entries: list[Entry], lessons: list
     for entry in entries:
         if entry.refused and (not entry.parts or entry.parts in [(name,) for name in names]):
             what = f"the folder {entry.name}" if entry.parts else "the student's folder"
-            return Submission(student, lesson, "unreadable", f"{what} is {entry.refused}.")
+            return Submission(student, lesson, Status.UNREADABLE, f"{what} is {entry.refused}.")
     files = [entry for entry in entries if not entry.is_folder and len(entry.parts) == 2 and entry.parts[0] in names]
     stamp = next((entry for entry in files if entry.name == STAMP and entry.read), None)
     if all(entry.name == STAMP for entry in files):  # a student's files beside each other, as Moodle gives them
@@ -193,19 +204,21 @@ def submission_of(student: str, lesson: str, entries: list[Entry], lessons: list
     exact = [[e for e in candidates if e.flat or PurePosixPath(e.name).stem == name] for name in names]
     meant = exact[0] or exact[1] or candidates
     if not meant:
-        return Submission(student, lesson, "missing", "no notebook was handed in.")
+        return Submission(student, lesson, Status.MISSING, "no notebook was handed in.")
     if len(meant) > 1:
-        several = ", ".join(sorted(entry.name for entry in meant)[:NAMED_LIMIT])
-        several += f" and {len(meant) - NAMED_LIMIT} more" if len(meant) > NAMED_LIMIT else ""
-        return Submission(student, lesson, "missing", f"several files could be meant, so none was graded: {several}.")
+        several = ", ".join(sorted(entry.name for entry in meant)[:NAMED_FILES])
+        several += f" and {len(meant) - NAMED_FILES} more" if len(meant) > NAMED_FILES else ""
+        return Submission(
+            student, lesson, Status.MISSING, f"several files could be meant, so none was graded: {several}."
+        )
     made = Submission(student, lesson, entry=meant[0])
     if not any(exact):
-        expected = f"{folder_name(lesson)}{PurePosixPath(made.label).suffix}"
+        expected = f"{folder_name(lesson)}{PurePosixPath(meant[0].name).suffix}"
         made.notes.append(f"{made.label} was graded: there is no {expected}.")
-    if made.entry.refused:
-        made.status, made.reason = "unreadable", f"{made.label} is {made.entry.refused}."
+    if meant[0].refused:
+        made.status, made.reason = Status.UNREADABLE, f"{made.label} is {meant[0].refused}."
     else:
-        made.submitted = submitted_at(made.entry, stamp)
+        made.submitted = submitted_at(meant[0], stamp)
     return made
 
 
@@ -215,7 +228,7 @@ def with_suffix(entries: Iterable[Entry], suffix: str) -> list[Entry]:
 
 def submitted_at(entry: Entry, stamp: Entry | None) -> str | None:
     """When it was handed in: nbgrader's timestamp.txt, or when the file was changed last."""
-    if stamp:
+    if stamp and stamp.read:
         with contextlib.suppress(Unreadable, ValueError, OverflowError):
             words = re.sub(r"(\.\d+)? ?(UTC|Z)$", "+00:00", stamp.read()[:100].decode(errors="replace").strip())
             when = datetime.fromisoformat(words)
@@ -234,11 +247,11 @@ def submitted_at(entry: Entry, stamp: Entry | None) -> str | None:
 
 def walk(place: Path, parts: tuple[str, ...]) -> Iterator[Entry]:
     """What lies in a folder: all of it at the top, and what matters below a student's. Raises OSError at the top."""
-    limit = FOLDER_LIMIT if parts else FILES_LIMIT
+    limit = FOLDER_FILES if parts else CLASS_FILES
     try:
         with os.scandir(place.joinpath(*parts)) as found:
-            inner = (entry for entry in found if not parts or matters((*parts[1:], entry.name)))
-            inner = sorted(islice(inner, limit + 1), key=lambda entry: entry.name)
+            matter = (entry for entry in found if not parts or matters((*parts[1:], entry.name)))
+            inner = sorted(islice(matter, limit + 1), key=lambda entry: entry.name)
     except OSError as error:
         if not parts:
             raise
@@ -261,7 +274,7 @@ def walk(place: Path, parts: tuple[str, ...]) -> Iterator[Entry]:
             if not HIDDEN.match(entry.name) and (not parts or here[1:] in [(name,) for name in LESSON_NAMES]):
                 yield from walk(place, here)
         elif stat.S_ISREG(status.st_mode):
-            yield Entry(here, lambda here=here: read_below(place, here), modified=status.st_mtime)
+            yield Entry(here, partial(read_below, place, here), modified=status.st_mtime)
         else:
             yield Entry(here, None, kind_of(status.st_mode))
 
@@ -304,10 +317,10 @@ def zip_entries(place: Path, ignored: list[str]) -> Iterator[Entry]:
     """The members of a zip. Those that could reach outside, or are too many, are named in `ignored`."""
     archive = zipfile.ZipFile(place)
     members = archive.infolist()
-    if len(members) > FILES_LIMIT:
-        ignored.append(f"{members[FILES_LIMIT].filename} and what follows: beyond {FILES_LIMIT} members")
+    if len(members) > CLASS_FILES:
+        ignored.append(f"{members[CLASS_FILES].filename} and what follows: beyond {CLASS_FILES} members")
     seen: set[tuple[str, ...]] = set()
-    for info in members[:FILES_LIMIT]:
+    for info in members[:CLASS_FILES]:
         name = info.filename.replace("\\", "/")  # some zips of Windows
         parts = PurePosixPath(name).parts
         if name.startswith("/") or re.match(r"[A-Za-z]:", name):
@@ -339,7 +352,7 @@ def zip_entries(place: Path, ignored: list[str]) -> Iterator[Entry]:
             modified = None
             with contextlib.suppress(ValueError):
                 modified = datetime(*info.date_time, tzinfo=timezone.utc).timestamp()
-            yield Entry(parts, lambda info=info: read_member(archive, info), modified=modified)
+            yield Entry(parts, partial(read_member, archive, info), modified=modified)
         if refused:
             yield Entry(parts, None, refused)
         seen.add(parts)

@@ -8,36 +8,41 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import nbformat
+from nbformat import NotebookNode, ValidationError
 from nbgrader.api import Gradebook, InvalidEntry, MissingEntry, SubmittedNotebook
 from nbgrader.preprocessors import SaveCells
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from tornado.log import app_log
 
+from checks.grader.results import SettledRow, Status
 from checks.tool.exercise import catalogue
 from lessons import folder_name
+from lessons.reading.cells import is_as_released
 
 COURSE = "build-i-jepa"  # as in nbgrader_config.py
+LESSONS = Path(__file__).parents[2] / "lessons"
 
 
 class GradebookError(Exception):
     """The points can't be written. The message is one sentence that says why, and what to do."""
 
 
-def write(url: str, rows: Iterable[dict]) -> None:
+def write(url: str, rows: Iterable[SettledRow]) -> None:
     """Write the points of each exercise, and what was deducted for late days, as nbgrader's autograde would.
 
-    rows: as in record.jsonl or as `policy.settle` returns them; one that is missing or ungraded is left out. Students,
-    assignments and submissions that the gradebook lacks are made. Marks and comments that a person gave stay.
+    A row that is missing or ungraded is left out. Students, assignments and submissions that the gradebook lacks are
+    made. Marks and comments that a person gave stay.
 
     Raises GradebookError.
     """
-    graded = [row for row in rows if row["points"] is not None and row["status"] != "missing"]
-    unwritable = [row["student"] for row in graded if row["student"] != row["student"].encode(errors="ignore").decode()]
+    graded = [row for row in rows if row.points is not None and row.status != Status.MISSING]
+    unwritable = [row.student for row in graded if row.student != row.student.encode(errors="ignore").decode()]
     with opened(url) as gradebook:
-        for lesson in sorted({row["lesson"] for row in graded}):
+        for lesson in sorted({row.lesson for row in graded}):
             make_cells(gradebook, url, lesson)
         for row in graded:
-            if row["student"] not in unwritable:
+            if row.student not in unwritable:
                 write_row(gradebook, row)
     if unwritable:
         raise GradebookError(
@@ -72,12 +77,10 @@ def make_cells(gradebook: Gradebook, url: str, lesson: str) -> None:
     try:
         cells = {cell.name: cell.max_score for cell in gradebook.find_notebook(name, name).grade_cells}
     except MissingEntry:
-        from solutions.release import ROOT, build
-
-        source = (ROOT / "solutions" / f"{lesson}.py").read_text(encoding="utf-8")
+        released = read_released(name)
         gradebook.update_or_create_assignment(name)
         place = {"assignment": name, "notebook": name, "db_url": url}
-        SaveCells().preprocess(build(lesson, source, points).released, {"nbgrader": place})
+        SaveCells().preprocess(released, {"nbgrader": place})
         return
     for exercise, worth in points.items():
         if cells.get(f"check_{exercise}") != worth:
@@ -87,12 +90,27 @@ def make_cells(gradebook: Gradebook, url: str, lesson: str) -> None:
             )
 
 
-def write_row(gradebook: Gradebook, row: dict) -> None:
-    name = folder_name(row["lesson"])
-    gradebook.update_or_create_student(row["student"])
-    when = {"timestamp": row["submitted"]} if row["submitted"] else {}
-    (notebook,) = gradebook.update_or_create_submission(name, row["student"], **when).notebooks
-    points = {f"check_{name}": exercise["points"] for name, exercise in row["exercises"].items()}
+def read_released(name: str) -> NotebookNode:
+    """A lesson as it was released, whose cells nbgrader knows. Raises GradebookError if someone has edited it."""
+    path = LESSONS / name / f"{name}.ipynb"
+    try:
+        notebook: NotebookNode = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+        if is_as_released(notebook):
+            return notebook
+    except (OSError, ValueError, KeyError, AttributeError, ValidationError):
+        pass
+    raise GradebookError(
+        f"the gradebook doesn't have {name} yet, and {path} is not as it was released: "
+        f"run nbgrader generate_assignment {name}, then this again"
+    )
+
+
+def write_row(gradebook: Gradebook, row: SettledRow) -> None:
+    name = folder_name(row.lesson)
+    gradebook.update_or_create_student(row.student)
+    when = {"timestamp": row.submitted} if row.submitted else {}
+    (notebook,) = gradebook.update_or_create_submission(name, row.student, **when).notebooks
+    points = {f"check_{name}": exercise.points for name, exercise in row.exercises.items()}
     for grade in notebook.grades:
         earned = points.get(grade.name)
         if earned is not None and earned != grade.auto_score:
@@ -102,7 +120,8 @@ def write_row(gradebook: Gradebook, row: dict) -> None:
     gradebook.db.commit()
 
 
-def set_penalty(notebook: SubmittedNotebook, row: dict) -> None:
+def set_penalty(notebook: SubmittedNotebook, row: SettledRow) -> None:
     """What a late submission lost: what its exercises and questions sum up to, less the row's points."""
-    parts = [*row["exercises"].values(), *row.get("questions", {}).values()]
-    notebook.late_submission_penalty = round(sum(part["points"] or 0 for part in parts) - row["points"], 2)
+    points = [part.points or 0 for part in row.exercises.values()]
+    points += [part.points or 0 for part in row.questions.values()]
+    notebook.late_submission_penalty = round(sum(points) - (row.points or 0), 2)

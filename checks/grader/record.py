@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from checks.grader.results import Row
+from checks.tool.exercise import catalogue
 from lessons import LESSONS
+
+NAME = "record.jsonl"
 
 
 class RecordError(Exception):
@@ -25,12 +29,13 @@ class Record:
 
     def __init__(self, path: Path):
         self.path = path
+        self.columns = {name: None for exercises in catalogue().values() for name in exercises}
         self.file: IO[bytes] = open(path, "ab", buffering=0)  # noqa: SIM115
         self.rows, self.size = read_record(path)
         self.file.truncate(self.size)
 
-    def add(self, row: dict) -> None:
-        rest = memoryview(json.dumps(row).encode() + b"\n")
+    def add(self, row: Row) -> None:
+        rest = memoryview(json.dumps(row.to_json(self.columns)).encode() + b"\n")
         size = self.size + len(rest)
         try:
             while rest:
@@ -43,28 +48,28 @@ class Record:
                 f"{self.path} can't be written ({error.strerror}): make room, then run the same command to go on."
             ) from None
         self.size = size
-        self.rows[row["student"], row["lesson"]] = row
+        self.rows[row.student, row.lesson] = row
 
 
-def read_record(path: Path) -> tuple[dict[tuple[str, str], dict], int]:
+def read_record(path: Path) -> tuple[dict[tuple[str, str], Row], int]:
     """The rows of a record by student and lesson, and how many bytes are whole lines.
 
     A last line that a kill or a full disk has cut off is left out. Raises RecordError for any other damage.
     """
-    rows: dict[tuple[str, str], dict] = {}
+    rows: dict[tuple[str, str], Row] = {}
     size = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 break
             try:
-                row = json.loads(line)
-                whole = row["lesson"] in LESSONS and type(row["student"]) is type(row["key"]) is str
-            except (ValueError, TypeError, KeyError):
+                row = Row.from_json(json.loads(line))
+                whole = row.lesson in LESSONS
+            except (ValueError, TypeError, KeyError, AttributeError):
                 whole = False
             if not whole:
                 raise RecordError(f"{path}, line {number} is damaged: repair or delete this line, then run it again.")
-            rows[row["student"], row["lesson"]] = row
+            rows[row.student, row.lesson] = row
             size += len(line)
     return rows, size
 

@@ -7,14 +7,27 @@ import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol, cast
 
 import torch
 
 
-def exercise(name: str, points: int = 1) -> Callable[[Callable], Callable]:
+class Check(Protocol):
+    """A test that is marked with its exercise and its points."""
+
+    __name__: str
+    __module__: str
+    exercise: str
+    points: int
+
+    def __call__(self, learner: Any) -> None: ...
+
+
+def exercise(name: str, points: int = 1) -> Callable[[Callable[[Any], None]], Check]:
     """Mark a test as a check of an exercise. An exercise is worth the sum of its checks' points."""
 
-    def mark(check: Callable) -> Callable:
+    def mark(test: Callable[[Any], None]) -> Check:
+        check = cast(Check, test)
         check.exercise, check.points = name, points
         return check
 
@@ -32,13 +45,22 @@ def check_files() -> dict[str, str]:
     return {re.sub(r"^test_\d\d_", "", name): f"checks.{name}" for name in names}
 
 
-def checks_of(lesson: str) -> list[Callable]:
+def checks_of(lesson: str) -> list[Check]:
     """The checks of a lesson, in the order of its check file."""
     module = importlib.import_module(check_files()[lesson])
-    return [check for check in vars(module).values() if inspect.isfunction(check) and hasattr(check, "exercise")]
+    found = [test for test in vars(module).values() if inspect.isfunction(test) and hasattr(test, "exercise")]
+    return [cast(Check, check) for check in found]
 
 
-def lesson_of(check: Callable) -> str:
+def checks_by_exercise(lesson: str) -> dict[str, list[Check]]:
+    """The checks of each exercise of a lesson, in the order of its check file."""
+    groups: dict[str, list[Check]] = {}
+    for check in checks_of(lesson):
+        groups.setdefault(check.exercise, []).append(check)
+    return groups
+
+
+def lesson_of(check: Check) -> str:
     """The lesson that a check belongs to, by the name of its file."""
     return next(lesson for lesson, module in check_files().items() if module == check.__module__)
 
@@ -50,9 +72,7 @@ def find_lesson(name: str) -> str | None:
 
 def catalogue() -> dict[str, dict[str, int]]:
     """What can be earned: {lesson: {exercise: points}}, both in the order of the course."""
-    points: dict[str, dict[str, int]] = {}
-    for lesson in check_files():
-        exercises = points[lesson] = {}
-        for check in checks_of(lesson):
-            exercises[check.exercise] = exercises.get(check.exercise, 0) + check.points
-    return points
+    return {
+        lesson: {name: sum(check.points for check in checks) for name, checks in checks_by_exercise(lesson).items()}
+        for lesson in check_files()
+    }

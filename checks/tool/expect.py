@@ -25,6 +25,7 @@ class Failure(AssertionError):
     def __init__(self, called: str, expected: str, got: str, likely: str = ""):
         fields = {"called": called, "expected": expected, "got": got, "likely": likely}
         super().__init__("\n".join(field(name, text) for name, text in fields.items() if text))
+        self.likely = " ".join(likely.split())
 
 
 def field(name: str, text: str) -> str:
@@ -47,7 +48,7 @@ def describe(value: Any) -> str:
         entries = (
             [f"{name!r}: {describe(value[name])}" for name in first] if type(value) is dict else map(describe, first)
         )
-        left, right = {list: "[]", tuple: "()", dict: "{}"}[type(value)]
+        left, right = ("{", "}") if type(value) is dict else ("[", "]") if type(value) is list else ("(", ")")
         more = ", ..." if len(value) > len(first) else ""
         return textwrap.shorten(f"{left}{', '.join(entries)}{more}{right}", 100, placeholder=" ...")
     return textwrap.shorten(repr(value), 100, placeholder=" ...")
@@ -106,7 +107,9 @@ def expect_that(holds: bool, *, called: str, expected: str, got: str, likely: st
         raise Failure(called, expected, got, likely)
 
 
-def expect_error(error: type[Exception], learner: Any, function: Callable, *inputs: Any, likely: str = "") -> None:
+def expect_error(
+    error: type[Exception], learner: Any, function: Callable[..., Any], *inputs: Any, likely: str = ""
+) -> None:
     """The call must raise `error`, or a subclass of it. Raises Failure if it raises something else, or nothing."""
     outcome = learner.outcome(function, *inputs)
     if not outcome.error:

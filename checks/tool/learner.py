@@ -17,16 +17,17 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 import lessons
+from checks.tool.exercise import Check
 from checks.tool.expect import Failure, describe, field
 
 OUTPUT_LIMIT = 2000  # characters of the learner's own output that a report shows
@@ -88,7 +89,7 @@ class Learner:
         self.output = ""  # what it printed
         self.frames: tuple[str, ...] = ()
 
-    def __call__(self, function: Callable, *inputs: Any) -> Any:
+    def __call__(self, function: Callable[..., Any], *inputs: Any) -> Any:
         """Run function(lesson, *inputs) and hand back what it returns. Raises Failure if the learner's code raises."""
         outcome = self.outcome(function, *inputs)
         if not outcome.error:
@@ -97,10 +98,12 @@ class Learner:
         got = f"{outcome.error[0]}: {outcome.message}" if outcome.message else outcome.error[0]
         raise Failure(self.called, "no error", got, likely)
 
-    def outcome(self, function: Callable, *inputs: Any) -> Outcome:
+    def outcome(self, function: Callable[..., Any], *inputs: Any) -> Outcome:
         """As a call, but an exception of the learner's comes back as data. Raises Todo if a stub isn't filled in."""
         if getattr(sys.modules.get(function.__module__), function.__qualname__, None) is not function:
-            raise TypeError(f"{function.__qualname__} is sent by its name: it must stand at the top of a file in checks/calls")
+            raise TypeError(
+                f"{function.__qualname__} is sent by its name: it must stand at the top of a file in calls/"
+            )
         self.called = call_text(function, inputs)
         self.calls += 1
         outcome = self.run(function, inputs, self.seed + self.calls)
@@ -109,11 +112,11 @@ class Learner:
             raise Todo(outcome.message)
         return outcome
 
-    def run(self, function: Callable, inputs: tuple, seed: int) -> Outcome:
+    def run(self, function: Callable[..., Any], inputs: tuple[Any, ...], seed: int) -> Outcome:
         return run(self.lesson, function, inputs, seed)
 
 
-def run(lesson: Any, function: Callable, inputs: tuple, seed: int) -> Outcome:
+def run(lesson: Any, function: Callable[..., Any], inputs: tuple[Any, ...], seed: int) -> Outcome:
     """Call function(lesson, *inputs) on copies of the inputs, and give an account of what the learner's code did."""
     copies, output = plain(inputs), Bounded()
     redirected = contextlib.redirect_stdout(output), contextlib.redirect_stderr(output)
@@ -196,7 +199,7 @@ def is_disguise(kind: type) -> bool:
     return bool(names & {f"__{name}__" for name in speaking}) or (bool(own) and issubclass(kind, Tensor))
 
 
-def call_text(function: Callable, inputs: tuple) -> str:
+def call_text(function: Callable[..., Any], inputs: tuple[Any, ...]) -> str:
     """The call in words: the function's docstring, filled with the inputs, or its name and parameters."""
     names = list(inspect.signature(function).parameters)[1:]
     template = function.__doc__ or f"{function.__name__}({', '.join(f'{name} {{{name}}}' for name in names)})"
@@ -261,33 +264,38 @@ def shorten(text: str, limit: int) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check says: status is "passed", "failed", "todo", or "broken" if the check itself raised."""
+    """What a check says."""
 
     check: str
     exercise: str
-    property: str
-    status: str
+    docstring: str  # the property that it holds
+    status: Literal["passed", "failed", "todo", "broken"]  # broken: the check itself raised
     points: int
-    page: str = ""
+    page: str = ""  # the message
+    likely: str = ""  # the misconception that the message names
 
     @property
     def earned(self) -> int:
         return self.points if self.status == "passed" else 0
 
 
-def run_check(check: Callable, learner: Learner) -> Verdict:
+def run_check(check: Check, learner: Learner) -> Verdict:
     """Run one check through a door and give its verdict."""
+    says = inspect.getdoc(check) or ""
+
+    def verdict(status: Literal["passed", "failed", "todo", "broken"], page: str = "", likely: str = "") -> Verdict:
+        return Verdict(check.__name__, check.exercise, says, status, check.points, page, likely)
+
     try:
         with isolated(learner.seed):
             check(learner)
-        status, page = "passed", ""
+        return verdict("passed")
     except Todo as todo:
-        status, page = "todo", str(todo)
+        return verdict("todo", str(todo))
     except Failure as failure:
-        status, page = "failed", failure_page(failure, learner)
+        return verdict("failed", failure_page(failure, learner), failure.likely)
     except Exception:
-        status, page = "broken", f"The check itself broke: please tell your instructor.\n{traceback.format_exc()}"
-    return Verdict(check.__name__, check.exercise, inspect.getdoc(check) or "", status, check.points, page)
+        return verdict("broken", f"The check itself broke: please tell your instructor.\n{traceback.format_exc()}")
 
 
 def failure_page(failure: Failure, learner: Learner) -> str:
@@ -299,7 +307,7 @@ def failure_page(failure: Failure, learner: Learner) -> str:
     return "\n".join(lines)
 
 
-def run_checks(checks: list[Callable], lesson: Any, seed: int) -> list[Verdict]:
+def run_checks(checks: Iterable[Check], lesson: Any, seed: int) -> list[Verdict]:
     """Run checks on a lesson in this process."""
     return [run_check(check, Learner(lesson, seed)) for check in checks]
 

@@ -6,11 +6,14 @@ A cell is named by its number among the code cells that are not empty: `In [7]` 
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 NOTEBOOK_LIMIT = 100 * 2**20  # bytes of a notebook, its outputs included
 CANNOT_PARSE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what Python's parser raises on damaged text
@@ -114,3 +117,17 @@ def parse_text(cell: Cell, text: str) -> list[ast.stmt]:
     with warnings.catch_warnings():  # an invalid escape in the learner's string is no news on stderr
         warnings.simplefilter("ignore")
         return ast.parse("\n" * cell.before + text, cell.name).body
+
+
+def digest(notebook: Mapping[str, Any]) -> str:
+    """A hash of what a person writes in a notebook (nbformat 4): kinds and texts of the cells.
+
+    Outputs, ids and metadata don't count, nor do empty cells: front-ends change and add them.
+    """
+    cells = [[cell["cell_type"], cell["source"].strip()] for cell in notebook["cells"] if cell["source"].strip()]
+    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
+
+
+def is_as_released(notebook: Mapping[str, Any]) -> bool:
+    """Whether nobody has written in a lesson's notebook. Raises KeyError for what is none."""
+    return bool(notebook["metadata"]["course"]["digest"] == digest(notebook))

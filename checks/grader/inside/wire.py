@@ -63,7 +63,7 @@ def _simple(value: Any, tensors: list[bytes]) -> Any:
     raise WireError(f"{what} can't be sent")
 
 
-def _alike(entries: list | tuple) -> bool:
+def _alike(entries: list[Any] | tuple[Any, ...]) -> bool:
     """Whether these are tensors of one dtype that can be sent as one. (A submission may have replaced `all`.)"""
     found = {entry.dtype if type(entry) is Tensor else None for entry in entries}
     return len(entries) > 1 and len(found) == 1 and found <= NAMES.keys()
@@ -100,9 +100,9 @@ def _value(value: Any, body: memoryview) -> tuple[Any, memoryview]:
         return tensor, body
     if kind == "tensors":
         container, name, shapes = content
-        entries, body = _tensors(name, shapes, body)
-        return {"list": list, "tuple": tuple}[container](entries), body
-    entries = []
+        tensors, body = _tensors(name, shapes, body)
+        return {"list": list, "tuple": tuple}[container](tensors), body
+    entries: list[Any] = []
     if kind == "dict":
         for key, entry in content:
             key, body = _value(key, body)

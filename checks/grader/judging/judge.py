@@ -1,0 +1,122 @@
+"""One submission of one lesson: its exercises in a child, or in as many as it takes, and what they give."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import time
+from dataclasses import dataclass, field, replace
+
+from checks.grader.judging.links import ChildLink, Ended, SandboxedLearner, TimeLeft, ZygoteLink
+from checks.grader.limits import MESSAGE_CHARACTERS
+from checks.grader.results import FAILURES, CheckResult, ExerciseResult, Result, Status
+from checks.tool.exercise import Check, checks_by_exercise
+from checks.tool.learner import Learner, Verdict, run_check
+
+
+class GradeError(Exception):
+    """Grading can't go on. The message is one sentence."""
+
+
+@dataclass
+class Grading:
+    """A submission while it is graded. done: the exercises that need no other child."""
+
+    lesson: str
+    seed: int
+    checks: dict[str, list[Check]]
+    time_left: TimeLeft
+    done: dict[str, ExerciseResult] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+    problem: str = ""  # why the file can't be read
+
+    def in_one_child(self, zygote: ZygoteLink, label: str, content: bytes) -> None:
+        """Grade what is left in a new child, until all is done or the child ends."""
+        left = [name for name in self.checks if name not in self.done]
+        failed, child = left, None  # those that it ends with: all, until it is through its definitions
+        try:
+            self.time_left.share(1)
+            with zygote.child(self.lesson, label, content, self.time_left) as child:
+                self.notes, self.problem = child.notes, child.problem
+                for position, name in enumerate([] if self.problem else left):
+                    failed = [name]
+                    self.time_left.share(len(left) - position)  # what one has not used is there for the next ones
+                    self.done[name] = self.exercise(name, child)
+                failed = left[-1:]
+                child.leave()
+        except Ended as ended:
+            for name in failed:
+                self.done[name] = nothing(self.checks[name], ended.status, f"{ended.reason}.")
+        if child is not None:
+            self.flags += [flag for flag in child.flags if flag not in self.flags]
+
+    def exercise(self, name: str, child: ChildLink) -> ExerciseResult:
+        """Run an exercise's checks. Raises Ended, GradeError."""
+        verdicts = [judge(check, SandboxedLearner(child, self.seed), self.lesson) for check in self.checks[name]]
+        earned, points = sum(v.earned for v in verdicts), sum(v.points for v in verdicts)
+        checks = tuple(check_result(verdict) for verdict in verdicts)
+        if any(v.status == "todo" for v in verdicts) and not earned:
+            return ExerciseResult(Status.TODO, earned, earned, points, "it isn't written yet.", checks)
+        passed = sum(v.status != "failed" for v in verdicts)
+        reason = f"{passed} of {len(verdicts)} checks passed." if passed < len(verdicts) else ""
+        return ExerciseResult(Status.GRADED, earned, earned, points, reason, checks)
+
+    def result(self) -> Result:
+        """What came out, once all exercises are done or the file turned out to be unreadable."""
+        if self.problem:
+            return Result(Status.UNREADABLE, self.problem, notes=self.notes)
+        exercises = self.done
+        if self.flags:
+            reason = f"{'; '.join(self.flags)}."
+            exercises = {
+                name: replace(exercise, status=Status.FLAGGED, points=0, reason=reason)
+                for name, exercise in self.done.items()
+            }
+        statuses = {exercise.status for exercise in exercises.values()}
+        todo = Status.TODO if statuses == {Status.TODO} else Status.GRADED
+        status = next((status for status in FAILURES if status in statuses), todo)
+        reason = "no exercise is written yet." if status == Status.TODO else ""
+        if status in FAILURES:
+            reason = next(f"{name}: {e.reason}" for name, e in exercises.items() if e.status == status)
+        return Result(status, reason, exercises, self.notes)
+
+
+def grade(lesson: str, label: str, content: bytes, zygote: ZygoteLink, seed: int) -> Result:
+    """Grade the bytes of a file for one lesson. label: the file's name.
+
+    Raises SandboxError, or GradeError for a check that itself broke.
+    """
+    started = time.monotonic()
+    grading = Grading(lesson, seed, checks_by_exercise(lesson), TimeLeft(zygote.limits.seconds_of(lesson)))
+    while len(grading.done) < len(grading.checks) and not grading.problem:
+        grading.in_one_child(zygote, label, content)
+    return replace(grading.result(), seconds=time.monotonic() - started)
+
+
+def judge(check: Check, learner: Learner, lesson: str) -> Verdict:
+    """The verdict of a check. If it raises, the reference tells whose fault that is: what a submission sends may be odd
+    enough to do that, and must not stop its grade.
+
+    Raises GradeError if the check raises for the reference too.
+    """
+    verdict = run_check(check, learner)
+    if verdict.status != "broken":
+        return verdict
+    error = re.findall(r"^([\w.]+)(?::|$)", verdict.page, re.MULTILINE)[-1]  # a message may have more lines
+    sound = run_check(check, Learner(importlib.import_module(f"solutions.{lesson}"), learner.seed))
+    if sound.status == "passed":
+        return replace(verdict, status="failed", page=f"What came back is nothing that this check can read ({error}).")
+    print(f"{check.__name__}: {verdict.page}", file=sys.stderr)  # for who mends it
+    raise GradeError(f"the check {check.__name__} broke ({error})")
+
+
+def check_result(verdict: Verdict) -> CheckResult:
+    page, likely = verdict.page[:MESSAGE_CHARACTERS], verdict.likely
+    return CheckResult(verdict.check, verdict.docstring, verdict.status, verdict.earned, verdict.points, page, likely)
+
+
+def nothing(checks: list[Check], status: Status, reason: str) -> ExerciseResult:
+    """An exercise of which nothing can be said but why."""
+    return ExerciseResult(status, 0, 0, sum(check.points for check in checks), reason)
