@@ -105,7 +105,7 @@ def test_mlp_is_fc2_of_gelu_of_fc1(learner):
 
 
 # While a Block is checked, stand-ins take the place of Attention and MLP, so that a mistake costs once. A learner who
-# wrote those parts into Block itself is as right: which stand-ins were used is known, and expected, only after the call.
+# wrote those parts into Block itself is as right: which stand-ins it used, and so what to expect, the call tells.
 
 
 @exercise("Block")

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -49,6 +50,12 @@ class Images:
 
     def __len__(self) -> int:
         return self._count
+
+    def in_order_of(self, seed: int) -> "Images":
+        """The same images, in the order that another seed draws."""
+        other = copy(self)
+        other.seed = seed
+        return other
 
     def batch(self, indices: Tensor | Sequence[int]) -> Tensor:
         """The images at `indices` ([B] whole numbers in 0..len-1, repeats allowed), in their order.

@@ -18,7 +18,7 @@ from nbgrader.preprocessors import Execute, NbGraderPreprocessor
 from nbgrader.utils import is_grade
 from traitlets import List
 
-from lessons import DEFINED
+from lessons.reading.statements import DEFINED
 from solutions.release import checked_exercise
 
 RUBRIC = "rubric"  # the tag of a cell that the grader sees and feedback leaves out

@@ -1,4 +1,4 @@
-"""How fast is the trainer? `python -m solutions.benchmark`: everything is measured in one run, and
+"""How fast is the trainer? `python -m solutions.experiments.benchmark`: everything is measured in one run, and
 what is printed to compare is a ratio.
 
 The yardstick is a plain fp32 trainer of the same architecture, written with torch's ordinary
@@ -26,7 +26,7 @@ from data import load_images
 from solutions.masking import Masks, sample_masks
 from solutions.predictor import Predictor, jepa_loss
 from solutions.teacher import teacher_targets, update_teacher
-from solutions.train import choose_precision
+from solutions.trainer.machine import choose_precision
 from solutions.training import IJEPA, parameter_groups, train_step
 from solutions.vision_transformer import VisionTransformer
 
@@ -285,7 +285,7 @@ def loss_curves(setting: Setting, steps: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m solutions.benchmark",
+        prog="python -m solutions.experiments.benchmark",
         description="Time the trainer; a run takes about ten minutes, more where bf16 is slow.",
     )
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")

@@ -9,6 +9,7 @@
 # - round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
 # + int((area * ratio) ** 0.5), int((area / ratio) ** 0.5)
 
+
 # %% wrong sample_block_size: rounded up | rounded up: round them to the nearest
 def sample_block_size(grid_size, scale, aspect_ratio, generator):
     import math
@@ -74,6 +75,7 @@ def sample_block_size(grid_size, scale, aspect_ratio, generator):
 # + height = round((area * ratio) ** 0.5)
 # +     width = round(height / ratio)
 
+
 # %% wrong sample_block_size: tensors come back | int(...)` makes one
 def sample_block_size(grid_size, scale, aspect_ratio, generator):
     u, v = torch.rand(2, generator=generator)
@@ -124,6 +126,7 @@ def sample_block_size(grid_size, scale, aspect_ratio, generator):
 # - u, v = torch.rand(2, generator=generator).tolist()
 # + u = torch.rand(1, generator=generator).item()
 # +     v = 1 - u
+
 
 # %% wrong sample_block_size: the ratio's logarithm is uniform | the logarithm is uniform
 def sample_block_size(grid_size, scale, aspect_ratio, generator):
@@ -185,6 +188,7 @@ def sample_block_size(grid_size, scale, aspect_ratio, generator):
 # + torch.manual_seed(generator.initial_seed())
 # +     u, v = torch.rand(2).tolist()
 
+
 # %% right sample_block_size: with tensors until the end
 def sample_block_size(grid_size, scale, aspect_ratio, generator):
     low, high = torch.tensor([scale, aspect_ratio], dtype=torch.float64).unbind(1)
@@ -210,6 +214,7 @@ def sample_block_size(grid_size, scale, aspect_ratio, generator):
 # - height, width = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
 # + height = (area * ratio) ** 0.5
 # +     height, width = round(height), round(area / height)
+
 
 # %% right sample_block_size: from numpy, seeded by the generator
 def sample_block_size(grid_size, scale, aspect_ratio, generator):
@@ -268,6 +273,7 @@ def sample_block_size(grid_size, scale, aspect_ratio, generator):
 # - height, width = block_size
 # + height, width = (max(min(side, grid_size - 1), 1) for side in block_size)
 
+
 # %% wrong sample_block: wraps around the border | wraps around the border
 def sample_block(grid_size, block_size, generator):
     height, width = block_size
@@ -288,6 +294,7 @@ def sample_block(grid_size, block_size, generator):
 # %% wrong sample_block: a random subset of the block | no subset of it
 # - block[top : top + height, left : left + width] = True
 # + block[top : top + height, left : left + width] = torch.rand(height, width, generator=generator) < 0.75
+
 
 # %% wrong sample_block: a run of patches in raster order | a block is one whole rectangle
 def sample_block(grid_size, block_size, generator):
@@ -388,6 +395,7 @@ def sample_block(grid_size, block_size, generator):
 # %% wrong sample_block: the column from the global generator | pass generator=generator
 # - grid_size - width + 1, (), generator=generator
 # + grid_size - width + 1, ()
+
 
 # %% wrong sample_block: python's random | every random number comes from generator
 def sample_block(grid_size, block_size, generator):
@@ -497,6 +505,7 @@ def sample_block(grid_size, block_size, generator):
 # - num_targets, grid_size, target_size, generator
 # + num_targets, grid_size, target_size[::-1], generator
 
+
 # %% wrong sample_masks: random patches as targets | scattered patches
 def sample_masks(
     batch_size,
@@ -534,6 +543,7 @@ def sample_masks(
 # - fewest = min(10, grid_size**2 // 8) + 1
 # + fewest = min(10, grid_size**2 // 8) + 1
 # +     num_targets = 4
+
 
 # %% wrong sample_masks: a size for each target, cut to the smallest | no block is cut
 def sample_masks(
@@ -728,6 +738,7 @@ def sample_masks(
 # - fewest = min(10, grid_size**2 // 8) + 1
 # + fewest = min(10, grid_size**2 // 8) + 1
 # +     generator.manual_seed(0)
+
 
 # %% wrong sample_masks: no return | Is the `return` missing
 def sample_masks(

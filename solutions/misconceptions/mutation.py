@@ -1,4 +1,5 @@
-"""Mutation testing of the checks: `python -m solutions.mutation` changes the reference, one small thing at a time.
+"""Mutation testing of the checks: `python -m solutions.misconceptions.mutation` changes the reference, one small thing
+at a time.
 
 Cosmic Ray writes the mutants, of the exercises' solutions only. A check of the exercise must refuse each; one that
 they all accept shows a check that is missing, unless it is as right as the reference: EQUIVALENT says why.
@@ -168,7 +169,9 @@ def report(lesson: str, exercise: str) -> tuple[int, int]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m solutions.mutation", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m solutions.misconceptions.mutation", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("lessons", nargs="*", metavar="LESSON", help=f"of {', '.join(LESSONS)}; all, if none is named")
     options = parser.parse_args()
     if unknown := set(options.lessons) - set(LESSONS):

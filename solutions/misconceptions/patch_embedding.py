@@ -17,12 +17,14 @@
 # - cut.permute(0, 2, 4, 1, 3, 5).reshape(
 # + images.reshape(
 
+
 # %% wrong patchify: unfold without the transpose | the last two axes are swapped
 def patchify(images, patch_size):
     height, width = images.shape[2:]
     if height % patch_size or width % patch_size:
         raise ValueError("does not divide")
     return torch.nn.functional.unfold(images, patch_size, stride=patch_size)
+
 
 # %% wrong patchify: rows and columns mixed up | split H into
 # - reshape(batch, channels, rows, patch_size, columns, patch_size)
@@ -54,10 +56,12 @@ def patchify(images, patch_size):
 # - if height % patch_size or width % patch_size:
 # + if height % patch_size:
 
+
 # %% wrong patchify: pixels at the edge are lost | no pixel may be lost
 def patchify(images, patch_size):
     squares = images.unfold(2, patch_size, patch_size).unfold(3, patch_size, patch_size)
     return squares.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+
 
 # %% wrong patchify: an assertion in place of the error | AssertionError
 # - raise ValueError(f"patches of {patch_size} do not tile an image of {height} x {width} pixels")
@@ -67,11 +71,13 @@ def patchify(images, patch_size):
 # - return cut
 # + cut = cut
 
+
 # %% right patchify: F.unfold
 def patchify(images, patch_size):
     if images.shape[2] % patch_size != 0 or images.shape[3] % patch_size != 0:
         raise ValueError("patch_size must divide H and W")
     return torch.nn.functional.unfold(images, kernel_size=patch_size, stride=patch_size).mT
+
 
 # %% right patchify: loops
 def patchify(images, patch_size):
@@ -84,6 +90,7 @@ def patchify(images, patch_size):
             patches.append(images[:, :, top : top + patch_size, left : left + patch_size].reshape(B, -1))
     return torch.stack(patches, dim=1)
 
+
 # %% right patchify: einsum
 def patchify(images, patch_size):
     P = patch_size
@@ -92,6 +99,7 @@ def patchify(images, patch_size):
         raise ValueError
     grid = images.view(B, C, H // P, P, W // P, P)
     return torch.einsum("bchpwq->bhwcpq", grid).flatten(3).flatten(1, 2)
+
 
 # %% wrong unpatchify: rows and columns swapped | rows and columns are swapped
 # - else grid_size
@@ -125,12 +133,14 @@ def patchify(images, patch_size):
 # - (grid_size, grid_size) if isinstance(grid_size, int) else grid_size
 # + (int(patches.shape[1] ** 0.5),) * 2
 
+
 # %% right unpatchify: F.fold
 def unpatchify(patches, patch_size, grid_size):
     if isinstance(grid_size, int):
         grid_size = (grid_size, grid_size)
     size = (grid_size[0] * patch_size, grid_size[1] * patch_size)
     return torch.nn.functional.fold(patches.transpose(1, 2), size, kernel_size=patch_size, stride=patch_size)
+
 
 # %% right unpatchify: loops
 def unpatchify(patches, patch_size, grid_size):
@@ -142,6 +152,7 @@ def unpatchify(patches, patch_size, grid_size):
         square = patches[:, n].reshape(B, -1, patch_size, patch_size)
         images[:, :, top : top + patch_size, left : left + patch_size] = square
     return images
+
 
 # %% wrong PatchEmbedding: a Linear layer | stored as a convolution
 # - nn.Conv2d(3, dim, kernel_size=patch_size, stride=patch_size)
@@ -191,6 +202,7 @@ def unpatchify(patches, patch_size, grid_size):
 # - super().__init__()
 # + pass
 
+
 # %% right PatchEmbedding: patches and one matrix product
 class PatchEmbedding(nn.Module):
     def __init__(self, image_size: int, patch_size: int, dim: int):
@@ -200,6 +212,7 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, images):
         return nn.functional.linear(patchify(images, self.size), self.proj.weight.flatten(1), self.proj.bias)
+
 
 # %% right PatchEmbedding: strict about the size, permute
 class PatchEmbedding(nn.Module):
@@ -214,6 +227,7 @@ class PatchEmbedding(nn.Module):
             raise ValueError("another image size")
         grid = self.proj(images).permute(0, 2, 3, 1)
         return grid.reshape(grid.shape[0], -1, grid.shape[-1])
+
 
 # %% wrong sincos_position_embedding: row and column swapped | row and column are swapped
 # - torch.cat([column, row], dim=1)
@@ -255,6 +269,7 @@ class PatchEmbedding(nn.Module):
 # - dim=1).float()
 # + dim=1)
 
+
 # %% wrong sincos_position_embedding: one axis over all patches | may know only one of the two
 def sincos_position_embedding(grid_size, dim):
     if dim % 4:
@@ -263,9 +278,11 @@ def sincos_position_embedding(grid_size, dim):
     angles = torch.arange(grid_size**2)[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
+
 # %% wrong sincos_position_embedding: only an even dim is asked for | 4 must divide it
 # - if dim % 4:
 # + if dim % 2:
+
 
 # %% right sincos_position_embedding: loops with math
 def sincos_position_embedding(grid_size, dim):
@@ -281,6 +298,7 @@ def sincos_position_embedding(grid_size, dim):
                 table[n, half * dim // 2 + k] = math.sin(angle)
                 table[n, half * dim // 2 + dim // 4 + k] = math.cos(angle)
     return table
+
 
 # %% right sincos_position_embedding: meshgrid, outer product, float32 throughout
 def sincos_position_embedding(grid_size, dim):

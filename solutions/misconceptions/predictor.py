@@ -291,6 +291,7 @@
 # - num_blocks, length = targets.shape[1:]
 # + targets = targets[:, :1]; num_blocks, length = targets.shape[1:]
 
+
 # %% wrong Predictor: each block sees the ones before | in another way when there are others
 class Predictor(nn.Module):
     def __init__(self, grid_size, dim, predictor_dim, depth, num_heads):
@@ -313,6 +314,7 @@ class Predictor(nn.Module):
             predictions.append(self.predictor_proj(self.predictor_norm(tokens[:, -block.shape[1] :])))
         return torch.stack(predictions, dim=1)
 
+
 # %% wrong Predictor: detached context tokens | the student would never learn
 # - self.predictor_embed(context_tokens)
 # + self.predictor_embed(context_tokens.detach())
@@ -328,6 +330,7 @@ class Predictor(nn.Module):
 # %% wrong Predictor: a float32 buffer for the tokens | dtype
 # - tokens = torch.cat([seen, queries], dim=1)
 # + tokens = torch.cat([seen, queries], dim=1); empty = torch.zeros(tokens.shape); empty[:] = tokens; tokens = empty
+
 
 # %% right Predictor: one block at a time, frozen positions
 class Predictor(nn.Module):
@@ -349,6 +352,7 @@ class Predictor(nn.Module):
     def predict(self, seen, queries):
         tokens = self.predictor_blocks(torch.cat([queries, seen], dim=1))
         return self.predictor_proj(self.predictor_norm(tokens)[:, : queries.shape[1]])
+
 
 # %% right Predictor: rows block by block, tails cut at two standard deviations
 class Predictor(nn.Module):
@@ -378,6 +382,7 @@ class Predictor(nn.Module):
         tokens = self.predictor_proj(self.predictor_norm(tokens))[:, seen.shape[1] :]
         return torch.stack(tokens.chunk(M), dim=1)
 
+
 # %% right Predictor: loops over images and blocks
 class Predictor(nn.Module):
     def __init__(self, grid_size, dim, predictor_dim, depth, num_heads):
@@ -404,6 +409,7 @@ class Predictor(nn.Module):
                 one_image.append(self.predictor_proj(self.predictor_norm(x[0, len(seen) :])))
             images.append(torch.stack(one_image))
         return torch.stack(images)
+
 
 # %% wrong jepa_loss: summed over D | the squares are summed over D
 # - .square().mean()
@@ -477,10 +483,12 @@ class Predictor(nn.Module):
 # - if predictions.shape != targets.shape:
 # + if False:
 
+
 # %% wrong jepa_loss: cut to the shorter one | cutting to the shorter one
 def jepa_loss(predictions, targets):
     length = min(predictions.shape[-2], targets.shape[-2])
     return nn.functional.mse_loss(predictions[..., :length, :], targets[..., :length, :])
+
 
 # %% wrong jepa_loss: only the number of values is compared | compare the two shapes first
 # - predictions.shape != targets.shape
@@ -500,17 +508,20 @@ def jepa_loss(predictions, targets):
 # - (predictions - targets)
 # + (predictions.data - targets.data)
 
+
 # %% right jepa_loss: F.mse_loss, targets detached
 def jepa_loss(predictions, targets):
     if tuple(predictions.shape) != tuple(targets.shape):
         raise ValueError("shapes differ")
     return nn.functional.mse_loss(predictions, targets.detach())
 
+
 # %% right jepa_loss: a sum, divided
 def jepa_loss(predictions, targets):
     if predictions.size() != targets.size():
         raise ValueError
     return torch.sum((targets - predictions) ** 2) / targets.numel()
+
 
 # %% right jepa_loss: einsum, a mean of means
 def jepa_loss(predictions, targets):

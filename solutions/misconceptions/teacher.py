@@ -5,6 +5,7 @@
 # - copy.deepcopy(student).requires_grad_(False).eval()
 # + student.requires_grad_(False).eval()
 
+
 # %% wrong make_teacher: a shallow copy | shares all its storage
 def make_teacher(student):
     teacher = copy.copy(student)
@@ -66,6 +67,7 @@ def make_teacher(student):
 # - .requires_grad_(False).eval()
 # + .requires_grad_(False)
 
+
 # %% wrong make_teacher: eval mode on the outside only | Only the outermost module is in eval mode
 def make_teacher(student):
     teacher = copy.deepcopy(student).train().requires_grad_(False)
@@ -76,6 +78,7 @@ def make_teacher(student):
 # %% wrong make_teacher: still trained | still require gradients
 # - copy.deepcopy(student).requires_grad_(False).eval()
 # + copy.deepcopy(student).eval()
+
 
 # %% wrong make_teacher: copied under no_grad, which changes nothing | still require gradients
 def make_teacher(student):
@@ -119,6 +122,7 @@ def make_teacher(student):
 # %% wrong make_teacher: a state dict | no attribute
 # - copy.deepcopy(student).requires_grad_(False).eval()
 # + copy.deepcopy(student.state_dict())
+
 
 # %% right make_teacher: parameter by parameter
 def make_teacher(student):
@@ -173,6 +177,7 @@ def make_teacher(student):
 # %% wrong teacher_targets: over the images | Normalised over the images
 # - F.layer_norm(tokens, tokens.shape[-1:])
 # + (tokens - tokens.mean(0)) / (tokens.var(0, correction=0) + 1e-5).sqrt()
+
 
 # %% wrong teacher_targets: over a block and D | patches of a block and D together
 def teacher_targets(teacher, images, targets):
@@ -230,6 +235,7 @@ def teacher_targets(teacher, images, targets):
 # - targets.flatten(1)
 # + targets.sort(dim=2).values.flatten(1)
 
+
 # %% wrong teacher_targets: the union of the blocks | one token for each index, block by block
 def teacher_targets(teacher, images, targets):
     with torch.no_grad():
@@ -262,6 +268,7 @@ def teacher_targets(teacher, images, targets):
 # +         tokens = F.layer_norm(tokens, tokens.shape[-1:])
 # +         return tokens.unflatten(1, targets.shape[1:])
 
+
 # %% wrong teacher_targets: block by block | the teacher must see the full image
 def teacher_targets(teacher, images, targets):
     with torch.no_grad():
@@ -292,6 +299,7 @@ def teacher_targets(teacher, images, targets):
 # - with torch.no_grad():
 # + if True:
 
+
 # %% wrong teacher_targets: only the teacher is detached | The targets hang on a graph
 def teacher_targets(teacher, images, targets):
     teacher.requires_grad_(False)
@@ -308,6 +316,7 @@ def teacher_targets(teacher, images, targets):
 # %% wrong teacher_targets: no return | Is the `return` missing
 # - return gather_tokens
 # + gather_tokens
+
 
 # %% right teacher_targets: advanced indexing, norm after the gather
 @torch.no_grad()
@@ -442,6 +451,7 @@ def update_teacher(teacher, student, momentum):
 # +                 mine.mul_(momentum).add_(other, alpha=1 - momentum)
 # +         for mine, other in zip(teacher.buffers()
 
+
 # %% wrong update_teacher: no buffers | Buffers of floats are left out
 def update_teacher(teacher, student, momentum):
     with torch.no_grad():
@@ -478,6 +488,7 @@ def update_teacher(teacher, student, momentum):
 # - mine.copy_(other)
 # + pass
 
+
 # %% wrong update_teacher: integers averaged in place | result type Float can't be cast
 def update_teacher(teacher, student, momentum):
     with torch.no_grad():
@@ -490,6 +501,7 @@ def update_teacher(teacher, student, momentum):
 # -         for mine, other in zip(teacher.buffers()
 # +             mine.data = momentum * mine + (1 - momentum) * other
 # +         for mine, other in zip(teacher.buffers()
+
 
 # %% wrong update_teacher: a state dict assigned | The teacher's tensors are replaced by new ones
 def update_teacher(teacher, student, momentum):
@@ -521,6 +533,7 @@ def update_teacher(teacher, student, momentum):
 # +             mine.mul_(momentum).add_(other.mul_(1 - momentum))
 # +         for mine, other in zip(teacher.buffers()
 
+
 # %% wrong update_teacher: teacher and student exchanged | The teacher has not moved
 def update_teacher(teacher, student, momentum):
     teacher, student = student, teacher
@@ -547,6 +560,7 @@ def update_teacher(teacher, student, momentum):
 # - with torch.no_grad():
 # + teacher.requires_grad_(True)
 # +     with torch.no_grad():
+
 
 # %% right update_teacher: lerp_ on .data
 def update_teacher(teacher, student, momentum):
@@ -607,6 +621,7 @@ def update_teacher(teacher, student, momentum):
 # %% wrong momentum_at: backwards | The schedule runs backwards
 # - start + (end - start) * step / total_steps
 # + end + (start - end) * step / total_steps
+
 
 # %% wrong momentum_at: half a cosine | This is half a cosine
 def momentum_at(step, total_steps, start=0.996, end=1.0):
@@ -686,6 +701,7 @@ def momentum_at(step, total_steps, start=0.996, end=1.0):
 # %% wrong momentum_at: no return | Is the `return` missing
 # - return start
 # + start
+
 
 # %% right momentum_at: a weighted mean
 def momentum_at(step, total_steps, start=0.996, end=1.0):

@@ -127,6 +127,7 @@
 # - return end + (peak - end) * (1
 # + rate = end + (peak - end) * (1
 
+
 # %% right learning_rate_at: <= and a guard, another formula
 def learning_rate_at(step, total_steps, warmup_steps, peak=1e-3, start=2e-4, end=1e-6):
     if step <= warmup_steps and warmup_steps > 0:
@@ -134,6 +135,7 @@ def learning_rate_at(step, total_steps, warmup_steps, peak=1e-3, start=2e-4, end
         return (1 - t) * start + t * peak
     t = (step - warmup_steps) / (total_steps - warmup_steps)
     return peak - (peak - end) * math.sin(math.pi * t / 2) ** 2
+
 
 # %% right learning_rate_at: start at step 0 without warm-up, numpy
 def learning_rate_at(step, total_steps, warmup_steps, peak=1e-3, start=2e-4, end=1e-6):
@@ -144,12 +146,14 @@ def learning_rate_at(step, total_steps, warmup_steps, peak=1e-3, start=2e-4, end
     progress = (step - warmup_steps) / (total_steps - warmup_steps)
     return end + 0.5 * (peak - end) * (1 + np.cos(np.pi * progress))
 
+
 # %% right learning_rate_at: torch inside
 def learning_rate_at(step, total_steps, warmup_steps, peak=1e-3, start=2e-4, end=1e-6):
     if step < warmup_steps:
         return torch.lerp(torch.tensor(start).double(), torch.tensor(peak).double(), step / warmup_steps).item()
     angle = torch.tensor(math.pi * (step - warmup_steps) / max(1, total_steps - warmup_steps), dtype=torch.float64)
     return (end + (peak - end) / 2 * (1 + torch.cos(angle))).item()
+
 
 # %% wrong weight_decay_at: a straight line | this is a straight line: it is half a cosine
 # - end + (start - end) * (1 + math.cos(math.pi * step / total_steps)) / 2
@@ -219,10 +223,12 @@ def learning_rate_at(step, total_steps, warmup_steps, peak=1e-3, start=2e-4, end
 # - end + (start - end) * (1 + math.cos(math.pi * step / total_steps)) / 2
 # + start
 
+
 # %% right weight_decay_at: 1 - cos
 def weight_decay_at(step, total_steps, start=0.04, end=0.4):
     progress = step / total_steps
     return start + 0.5 * (end - start) * (1.0 - math.cos(math.pi * progress))
+
 
 # %% right weight_decay_at: a squared sine, numpy
 def weight_decay_at(step, total_steps, start=0.04, end=0.4):
@@ -230,6 +236,7 @@ def weight_decay_at(step, total_steps, start=0.04, end=0.4):
 
     rise = np.sin(np.pi / 2 * step / total_steps) ** 2
     return (1 - rise) * start + rise * end
+
 
 # %% wrong parameter_groups: all parameters | teacher and frozen parameters are included
 # - trained = [p for module in (model.student, model.predictor) for p in module.parameters() if p.requires_grad]
@@ -291,10 +298,12 @@ def weight_decay_at(step, total_steps, start=0.04, end=0.4):
 # - for p in module.parameters() if p.requires_grad]
 # + for _, p in module.named_parameters(remove_duplicate=False) if p.requires_grad]
 
+
 # %% wrong parameter_groups: one group | biases and LayerNorm weights must not
 def parameter_groups(model, weight_decay=0.04):
     trained = [p for p in model.parameters() if p.requires_grad]
     return [{"params": trained, "weight_decay": weight_decay}]
+
 
 # %% wrong parameter_groups: biases by name | LayerNorm weights have one axis and are decayed
 def parameter_groups(model, weight_decay=0.04):
@@ -304,6 +313,7 @@ def parameter_groups(model, weight_decay=0.04):
         {"params": [p for n, p in named if "bias" in n], "weight_decay": 0.0},
     ]
 
+
 # %% wrong parameter_groups: biases and norms by name | neither bias nor norm
 def parameter_groups(model, weight_decay=0.04):
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
@@ -311,6 +321,7 @@ def parameter_groups(model, weight_decay=0.04):
         {"params": [p for n, p in named if not ("bias" in n or "norm" in n)], "weight_decay": weight_decay},
         {"params": [p for n, p in named if "bias" in n or "norm" in n], "weight_decay": 0.0},
     ]
+
 
 # %% wrong parameter_groups: the axes, and biases by name | a bias of two axes is decayed
 def parameter_groups(model, weight_decay=0.04):
@@ -320,6 +331,7 @@ def parameter_groups(model, weight_decay=0.04):
         {"params": [p for n, p in named if not (p.ndim > 1 and "bias" not in n)], "weight_decay": 0.0},
     ]
 
+
 # %% wrong parameter_groups: no decay on the mask token | the mask token has no weight decay
 def parameter_groups(model, weight_decay=0.04):
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
@@ -327,6 +339,7 @@ def parameter_groups(model, weight_decay=0.04):
         {"params": [p for n, p in named if p.ndim > 1 and "mask_token" not in n], "weight_decay": weight_decay},
         {"params": [p for n, p in named if p.ndim <= 1 or "mask_token" in n], "weight_decay": 0.0},
     ]
+
 
 # %% wrong parameter_groups: decay for matrices alone | tensors of three axes and more
 # - if p.ndim > 1]
@@ -358,6 +371,7 @@ def parameter_groups(model, weight_decay=0.04):
 # - for p in module.parameters() if p.requires_grad]
 # + for p in module.parameters() if p.requires_grad]; return [{"params": list(model.state_dict())}]
 
+
 # %% right parameter_groups: one group a parameter, in reverse
 def parameter_groups(model, weight_decay=0.04):
     groups = []
@@ -366,6 +380,7 @@ def parameter_groups(model, weight_decay=0.04):
             continue
         groups.insert(0, {"params": [p], "weight_decay": weight_decay if p.dim() >= 2 else 0, "name": name})
     return groups
+
 
 # %% right parameter_groups: generators, and a group without members
 def parameter_groups(model, weight_decay=0.04):
@@ -378,6 +393,7 @@ def parameter_groups(model, weight_decay=0.04):
         {"params": [], "weight_decay": weight_decay},
     )
 
+
 # %% right parameter_groups: four groups of named parameters
 def parameter_groups(model, weight_decay=0.04):
     groups = []
@@ -388,6 +404,7 @@ def parameter_groups(model, weight_decay=0.04):
             named = [(prefix + n, p) for n, p in chosen]
             groups.append({"params": named, "weight_decay": weight_decay * decayed})
     return groups
+
 
 # %% wrong train_step: the student sees the full image | the student sees the full image
 # - model.student(images, keep=masks.context)
@@ -568,6 +585,7 @@ def parameter_groups(model, weight_decay=0.04):
 # - update_teacher(model.teacher, model.student, momentum)
 # + update_teacher(model.teacher, model.student, momentum); update_teacher(model.teacher, model.student, momentum)
 
+
 # %% right train_step: written out by hand
 def train_step(model, images, masks, optimizer, momentum):
     context, targets = masks
@@ -586,6 +604,7 @@ def train_step(model, images, masks, optimizer, momentum):
             t.lerp_(s, 1 - momentum)
     return loss.data
 
+
 # %% right train_step: one block at a time, zeroed before and after
 def train_step(model, images, masks, optimizer, momentum):
     model.train()
@@ -602,6 +621,7 @@ def train_step(model, images, masks, optimizer, momentum):
     update_teacher(model.teacher, model.student, momentum=momentum)
     optimizer.zero_grad()
     return loss.detach().clone()
+
 
 # %% right train_step: keywords, a closure
 def train_step(model, images, masks, optimizer, momentum):

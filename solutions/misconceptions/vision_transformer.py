@@ -52,6 +52,7 @@
 # - weights @ value
 # + weights.mT @ value
 
+
 # %% wrong Attention: causal | attention is causal
 def _causal_mask(length):
     return torch.ones(length, length, dtype=torch.bool).tril()
@@ -72,6 +73,7 @@ class Attention(nn.Module):
         scores = q @ k.mT / (D // self.num_heads) ** 0.5
         scores = scores.masked_fill(~_causal_mask(N), float("-inf"))
         return self.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(B, N, D))
+
 
 # %% wrong Attention: a token does not see itself | a token does not see itself
 # - weights = (query * head_dim**-0.5 @ key.transpose(-2, -1)).softmax(dim=-1)
@@ -111,6 +113,7 @@ class Attention(nn.Module):
 # - nn.Linear(dim, dim)
 # + nn.Linear(dim, dim, bias=False)
 
+
 # %% wrong Attention: three layers | 3*dim outputs in place of three layers
 class Attention(nn.Module):
     def __init__(self, dim, num_heads):
@@ -124,11 +127,13 @@ class Attention(nn.Module):
         q, k, v = (layer(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for layer in (self.q, self.k, self.v))
         return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
+
 # %% wrong Attention: the scale is trained | 'scale' is too many
 # - self.num_heads = num_heads
 # + self.num_heads, self.scale = num_heads, nn.Parameter(torch.tensor((dim // num_heads) ** -0.5))
 # - head_dim**-0.5
 # + self.scale
+
 
 # %% wrong Attention: nn.MultiheadAttention as it is | exactly two layers are trained
 class Attention(nn.Module):
@@ -140,6 +145,7 @@ class Attention(nn.Module):
 
     def forward(self, tokens):
         return self.attention(tokens, tokens, tokens)[0]
+
 
 # %% wrong Attention: one head | there is one head only
 # - self.num_heads = num_heads
@@ -281,6 +287,7 @@ class Attention(nn.Module):
 # - return self.proj(gathered)
 # + self.proj(gathered)
 
+
 # %% right Attention: scaled_dot_product_attention
 class Attention(nn.Module):
     def __init__(self, dim, num_heads, dropout=0.0):
@@ -295,6 +302,7 @@ class Attention(nn.Module):
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))
         return self.proj(F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout).transpose(1, 2).flatten(2))
 
+
 # %% right Attention: F.multi_head_attention_forward inside
 class Attention(nn.Module):
     def __init__(self, dim, num_heads):
@@ -307,10 +315,24 @@ class Attention(nn.Module):
     def forward(self, tokens):
         x = tokens.transpose(0, 1)
         out, _ = F.multi_head_attention_forward(
-            x, x, x, self.dim, self.num_heads, self.qkv.weight, self.qkv.bias, None, None, False, 0.0,
-            self.proj.weight, self.proj.bias, training=self.training, need_weights=False,
+            x,
+            x,
+            x,
+            self.dim,
+            self.num_heads,
+            self.qkv.weight,
+            self.qkv.bias,
+            None,
+            None,
+            False,
+            0.0,
+            self.proj.weight,
+            self.proj.bias,
+            training=self.training,
+            need_weights=False,
         )
         return out.transpose(0, 1)
+
 
 # %% right Attention: einsum, an identity dropout and a buffer for the scale
 class Attention(nn.Module):
@@ -330,6 +352,7 @@ class Attention(nn.Module):
         scores = torch.einsum("bihd,bjhd->bhij", qkv[:, :, 0], qkv[:, :, 1]) * self.scale
         weights = self.drop(torch.softmax(scores, dim=3))
         return self.proj(torch.einsum("bhij,bjhd->bihd", weights, qkv[:, :, 2]).reshape(B, N, -1))
+
 
 # %% right Attention: one head after the other, images in a loop
 class Attention(nn.Module):
@@ -354,6 +377,7 @@ class Attention(nn.Module):
                 heads.append(weights @ v[:, mine])
             images.append(torch.cat(heads, dim=-1))
         return self.proj(torch.stack(images))
+
 
 # %% wrong MLP: tanh approximation | tanh approximation
 # - F.gelu(self.fc1(tokens))
@@ -439,14 +463,14 @@ class Attention(nn.Module):
 # - super().__init__()
 # + pass
 
+
 # %% right MLP: a Sequential with names
 class MLP(nn.Sequential):
     def __init__(self, dim, hidden_dim):
         from collections import OrderedDict
 
-        super().__init__(
-            OrderedDict(fc1=nn.Linear(dim, hidden_dim), act=nn.GELU(), fc2=nn.Linear(hidden_dim, dim))
-        )
+        super().__init__(OrderedDict(fc1=nn.Linear(dim, hidden_dim), act=nn.GELU(), fc2=nn.Linear(hidden_dim, dim)))
+
 
 # %% right MLP: GELU by hand, with erf
 class MLP(nn.Module):
@@ -461,15 +485,21 @@ class MLP(nn.Module):
         h = 0.5 * h * (1 + torch.erf(h / 2**0.5))
         return self.drop(self.fc2(h))
 
+
 # %% right MLP: as matrix products
 class MLP(nn.Module):
     def __init__(self, dim, hidden_dim):
         super().__init__()
-        self.fc1, self.fc2, self.act = nn.Linear(dim, hidden_dim), nn.Linear(hidden_dim, dim), nn.GELU(approximate="none")
+        self.fc1, self.fc2, self.act = (
+            nn.Linear(dim, hidden_dim),
+            nn.Linear(hidden_dim, dim),
+            nn.GELU(approximate="none"),
+        )
 
     def forward(self, x):
         h = self.act(torch.einsum("bnd,hd->bnh", x, self.fc1.weight) + self.fc1.bias)
         return h @ self.fc2.weight.T + self.fc2.bias
+
 
 # %% wrong Block: post-norm | this is post-norm
 # - tokens = tokens + self.attn(self.norm1(tokens))
@@ -623,6 +653,7 @@ class MLP(nn.Module):
 # - tokens + self.mlp(self.norm2(tokens))
 # + (tokens + self.mlp(self.norm2(tokens))).squeeze(0)
 
+
 # %% right Block: out of place with clone, dropout of 0
 class Block(nn.Module):
     def __init__(self, dim, num_heads, mlp_ratio=4, drop=0.0):
@@ -639,6 +670,7 @@ class Block(nn.Module):
         z = self.norm2(y)
         return torch.add(y, self.drop(self.mlp(z)))
 
+
 # %% right Block: residual branches in a loop, the MLP from torch's own parts
 class Block(nn.Module):
     def __init__(self, dim, num_heads):
@@ -653,6 +685,7 @@ class Block(nn.Module):
         for norm, branch in ((self.norm1, self.attn), (self.norm2, self.mlp)):
             tokens = branch(norm(tokens)) + tokens
         return tokens
+
 
 # %% right Block: its own LayerNorm and helper class
 class _Norm(nn.Module):
@@ -674,6 +707,7 @@ class Block(nn.Module):
     def forward(self, x):
         half = x + self.attn(self.norm1(x))
         return half + self.mlp(self.norm2(half))
+
 
 # %% right Block: it looks whether its parts are what it made
 # - tokens = tokens + self.attn(self.norm1(tokens))
@@ -715,16 +749,19 @@ class Block(nn.Module):
 # - indices[..., None]
 # + indices.sort(dim=1).values[..., None]
 
+
 # %% wrong gather_tokens: a boolean mask | the indices are sorted
 def gather_tokens(tokens, indices):
     mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
     mask.scatter_(1, indices, True)
     return tokens[mask].reshape(tokens.shape[0], -1, tokens.shape[-1])
 
+
 # %% wrong gather_tokens: repeats are dropped | a repeated index is taken once
 def gather_tokens(tokens, indices):
     rows = [list(dict.fromkeys(row)) for row in indices.tolist()]
     return torch.stack([image[row] for image, row in zip(tokens, rows)])
+
 
 # %% wrong gather_tokens: off by one for a cls token | no cls token
 # - tokens.gather(
@@ -742,12 +779,14 @@ def gather_tokens(tokens, indices):
 # - return tokens.gather
 # + return tokens.detach().gather
 
+
 # %% wrong gather_tokens: by numpy | call numpy() on tensor that requires grad
 def gather_tokens(tokens, indices):
     import numpy as np
 
     chosen = np.take_along_axis(tokens.numpy(), indices.numpy()[..., None], axis=1)
     return torch.from_numpy(chosen)
+
 
 # %% wrong gather_tokens: into a new tensor of float32 | dtype is not kept
 def gather_tokens(tokens, indices):
@@ -757,10 +796,12 @@ def gather_tokens(tokens, indices):
             out[b, k] = tokens[b, indices[b, k]]
     return out
 
+
 # %% wrong gather_tokens: a view of the tokens | view
 def gather_tokens(tokens, indices):
     B, N, D = tokens.shape
     return tokens.view(B * N, D)[indices + N * torch.arange(B)[:, None]]
+
 
 # %% wrong gather_tokens: offsets added in place | change the caller's tensor in place
 def gather_tokens(tokens, indices):
@@ -768,38 +809,47 @@ def gather_tokens(tokens, indices):
     indices += N * torch.arange(B)[:, None]
     return tokens.reshape(B * N, D)[indices]
 
+
 # %% wrong gather_tokens: a list | a list
 def gather_tokens(tokens, indices):
     return [image[row] for image, row in zip(tokens, indices)]
+
 
 # %% wrong gather_tokens: images run together | the images are run together
 def gather_tokens(tokens, indices):
     return torch.cat([image[row] for image, row in zip(tokens, indices)])
 
+
 # %% wrong gather_tokens: axes swapped | the last two axes are swapped
 # - tokens.shape[-1]))
 # + tokens.shape[-1])).mT
+
 
 # %% right gather_tokens: take_along_dim
 def gather_tokens(tokens, indices):
     return torch.take_along_dim(tokens, indices.unsqueeze(-1), dim=1)
 
+
 # %% right gather_tokens: advanced indexing
 def gather_tokens(tokens, indices):
     return tokens[torch.arange(tokens.shape[0], device=tokens.device)[:, None], indices]
+
 
 # %% right gather_tokens: a loop over images
 def gather_tokens(tokens, indices):
     return torch.stack([tokens[b].index_select(0, indices[b]) for b in range(tokens.size(0))])
 
+
 # %% right gather_tokens: one-hot matrix product
 def gather_tokens(tokens, indices):
     return F.one_hot(indices, tokens.shape[1]).to(tokens.dtype) @ tokens
+
 
 # %% right gather_tokens: flattened with offsets
 def gather_tokens(tokens, indices):
     B, N, D = tokens.shape
     return tokens.reshape(B * N, D)[(indices + N * torch.arange(B).unsqueeze(1)).flatten()].reshape(B, -1, D)
+
 
 # %% wrong VisionTransformer: no positions | the positions are not added
 # - self.patch_embed(images) + self.pos_embed
@@ -1011,6 +1061,7 @@ def gather_tokens(tokens, indices):
 # - self.patch_embed(images)
 # + self.patch_embed(images).flatten(2).transpose(1, 2)
 
+
 # %% right VisionTransformer: a frozen parameter, advanced indexing, Sequential
 class VisionTransformer(nn.Module):
     def __init__(self, image_size, patch_size, dim, depth, num_heads, in_chans=3):
@@ -1026,6 +1077,7 @@ class VisionTransformer(nn.Module):
         if keep is not None:
             x = x[torch.arange(len(x))[:, None], keep]
         return self.norm(self.blocks(x))
+
 
 # %% right VisionTransformer: positions gathered beside the tokens, its own norm class
 class _LayerNorm(nn.LayerNorm):
@@ -1063,6 +1115,7 @@ class VisionTransformer(nn.Module):
             tokens = self.blocks[index](tokens)
         return self.norm(tokens)
 
+
 # %% right VisionTransformer: gather_tokens for everything, image by image
 class VisionTransformer(nn.Module):
     def __init__(self, image_size, patch_size, dim, depth, num_heads):
@@ -1085,6 +1138,7 @@ class VisionTransformer(nn.Module):
                 tokens = gather_tokens(tokens, keep[b : b + 1])
             encoded.append(self.encode(tokens))
         return self.norm(torch.cat(encoded))
+
 
 # %% right VisionTransformer: a block of its own, positions taken without gather_tokens
 class _Layer(nn.Module):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from checks import outputs
+from checks.grader.reports import outputs
 from solutions.tests.browsing import chromium
 from solutions.tests.test_outputs import ABOUT, HOSTILE, hostile_rows, made_up_class
 

@@ -82,13 +82,16 @@ def test_the_reference_passes_and_its_stub_is_todo(lesson, exercise):
 def test_sizes_that_can_be_learned_by_heart_are_not_all():
     """An answer that is right for the sizes that stand in the check file, and for no other, fails."""
     known = re.search(r"^SIZES = (\[.*\])$", source_of("patch_embedding"), re.M)[1]
-    cell = exercises("patch_embedding")["patchify"].replace("def patchify", "def right") + f"""
+    cell = (
+        exercises("patch_embedding")["patchify"].replace("def patchify", "def right")
+        + f"""
 
 def patchify(images, patch_size):
     batch, channels, height, width = images.shape
     size = batch, channels, height // patch_size, width // patch_size, patch_size
     return right(images, patch_size) * (size in {known})
 """
+    )
     found = verdicts("patch_embedding", "patchify", load("patch_embedding", "patchify", cell))
     for check in ("test_patchify_goes_row_by_row", "test_patchify_flattens_channel_row_column"):
         assert found[check].status == "failed"

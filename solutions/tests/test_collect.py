@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from checks import collect as module
-from checks.collect import CollectError, Unreadable, collect
+from checks.grader import collect as module
+from checks.grader.collect import CollectError, Unreadable, collect
 from lessons import LESSONS
 
 NOTEBOOK = b'{"cells": []}'

@@ -26,11 +26,21 @@ from pathlib import Path
 import pytest
 
 from checks import grade as module
-from checks import wire
+from checks.grader.inside import wire
+from checks.grader.inside.zygote import CHECKS
+from checks.grader.judging.sandbox import (
+    PROMISES,
+    Cgroup,
+    Limits,
+    Sandbox,
+    TimeLeft,
+    Zygote,
+    own_uid,
+    packed,
+    python_paths,
+)
 from checks.tool.exercise import catalogue, checks_of
 from checks.tool.learner import run_checks
-from checks.sandbox import PROMISES, Cgroup, Limits, Sandbox, TimeLeft, Zygote, own_uid, packed, python_paths
-from checks.zygote import CHECKS
 from lessons import LESSONS, folder_name
 from solutions.misconceptions import CELL, EDIT, EXERCISE, answers, exercises, load, stub
 
@@ -820,7 +830,7 @@ def test_a_zygote_that_is_killed_under_way_costs_nothing(few, tmp_path):
 
     def sandboxes() -> list[int]:
         names = {pid: Path(f"/proc/{pid}/cmdline") for pid in descendants() - before}
-        return [pid for pid, path in names.items() if b"checks.zygote" in path.read_bytes()]
+        return [pid for pid, path in names.items() if b"checks.grader.inside.zygote" in path.read_bytes()]
 
     with contextlib.suppress(OSError):
         until(sandboxes, "no zygote has started")
@@ -887,7 +897,7 @@ def below_tmp(monkeypatch) -> Iterator[tuple[Zygote, Path]]:
     (folder / "marker").write_text("seen")
     folder.chmod(0o755)
     paths = python_paths() | {str(folder)}
-    monkeypatch.setattr("checks.sandbox.python_paths", lambda: paths)
+    monkeypatch.setattr("checks.grader.judging.sandbox.python_paths", lambda: paths)
     sandbox = Sandbox("bubblewrap", Limits())
     zygote = sandbox.zygote()
     yield zygote, folder
@@ -967,7 +977,7 @@ def test_a_child_is_in_a_control_group_wherever_one_can_be_made(below_tmp):
 def test_checks_that_do_not_import_are_no_fault_of_the_submission(below_tmp, monkeypatch):
     zygote, _ = below_tmp
     modules = {CHECKS: packed(compile("import nowhere", "checks", "exec"))}
-    monkeypatch.setattr("checks.sandbox.modules_for", lambda lesson: modules)
+    monkeypatch.setattr("checks.grader.judging.sandbox.modules_for", lambda lesson: modules)
     child = zygote.child("patch_embedding", "a.py", b"#", TimeLeft(60))
     with pytest.raises(module.SandboxError, match="can't be set up"), child:
         pass
@@ -977,7 +987,7 @@ def test_where_no_sandbox_works_it_says_so_and_grades_nothing(few, tmp_path, mon
     def broken(*_):
         raise module.SandboxError("it can't be started here")
 
-    monkeypatch.setattr("checks.sandbox.Sandbox", broken)
+    monkeypatch.setattr("checks.grader.judging.sandbox.Sandbox", broken)
     code, said = run(few, "--out", tmp_path / "out", output=tmp_path / "said")
     assert code == 1 and "no sandbox works here" in said and "--trusted" in said
     assert not (tmp_path / "out" / "grades.csv").exists()

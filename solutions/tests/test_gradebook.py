@@ -7,8 +7,8 @@ import pytest
 from nbgrader.api import Gradebook
 from nbgrader.plugins import CsvExportPlugin
 
+from checks.grader.gradebook import GradebookError, write
 from checks.tool.exercise import catalogue
-from checks.gradebook import GradebookError, write
 
 NAMES = ("alice", "Ada, née O'Neil 学生", "=1+1", "x" * 200)
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import mistune  # comes with nbconvert
 import pytest
 
-from checks import outputs
+from checks.grader.policy import Policy, PolicyError, read_policy, settle, unknown_students
+from checks.grader.reports import outputs
+from checks.grader.reports.outputs import folder_of, shown, write_outputs
 from checks.tool.exercise import catalogue, checks_of
-from checks.outputs import folder_of, shown, write_outputs
-from checks.policy import Policy, PolicyError, read_policy, settle, unknown_students
 from lessons import LESSONS
 from solutions import release
 

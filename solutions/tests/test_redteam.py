@@ -37,8 +37,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from checks.tool.exercise import catalogue, checks_of
 from checks.grade import GradeError, judge
+from checks.tool.exercise import catalogue, checks_of
 from checks.tool.learner import Learner, Outcome
 from lessons import LESSONS, folder_name
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from solutions import results
-from solutions.results import ROWS, Row, cell, judged, logistic_probe, main, ridge_probe
+from solutions.experiments.results import ROWS, Row, cell, judged, logistic_probe, main, ridge_probe
 from solutions.train import load_pieces
 
 NAMES = [row.name for row in ROWS]

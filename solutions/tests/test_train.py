@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from solutions import train
-from solutions.report import verdict
 from solutions.train import main
+from solutions.trainer.report import verdict
 
 TINY = """--image-size 32 --patch-size 8 --dim 16 --depth 1 --heads 2 --predictor-dim 8 --predictor-depth 1
     --predictor-heads 1 --batch-size 4 --precision fp32 --device cpu --log-every 6 --save-every 3""".split()

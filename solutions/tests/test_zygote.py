@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 # Whether the kernel has huge pages is asked of it directly, on other memory.
 PROGRAM = """
 import mmap, os
-from checks.zygote import COLLAPSE, HUGE_PAGE, use_huge_pages
+from checks.grader.inside.zygote import COLLAPSE, HUGE_PAGE, use_huge_pages
 
 def huge():
     if not os.path.exists("/proc/self/smaps_rollup"):  # no Linux

@@ -1,4 +1,6 @@
-"""What `--recipe minutes` adds to the plain I-JEPA so that it learns on a CPU in minutes; RESULTS.md has the evidence.
+"""What `--recipe minutes` adds to the plain I-JEPA so that it learns on a CPU in minutes.
+
+config.py has its options, and experiments/RESULTS.md the evidence.
 
 In a few hundred steps the plain one's features shrink towards a few directions: the loss falls because the targets
 become easy. The recipe changes three things, and none needs a label:
@@ -12,34 +14,16 @@ become easy. The recipe changes three things, and none needs a label:
 It is made for minutes: after 10,000 steps the loss goes on falling, and the features no longer get better.
 """
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from solutions.masking import Masks
+from solutions.trainer.config import Config
 from solutions.vision_transformer import gather_tokens
-
-# The defaults that a recipe changes. A small encoder sees more images in ten minutes than a large one.
-RECIPES = {
-    "plain": {},
-    "minutes": {
-        "image_size": 32,
-        "patch_size": 4,
-        "predictor_dim": 48,
-        "batch_size": 32,
-        "minutes": 10.0,
-        "most_steps": 10_000,
-        "lr": 2e-3,
-        "momentum": 0.98,
-        "target_norm": "batch",
-        "variance": 1.0,
-        "covariance": 0.04,
-        "log_every": 250,
-        "save_every": 250,
-    },
-}
-PHOTOS_MINUTES = 3.0  # of a recipe with a time: nine photographs have no more to give
 
 
 def standardise(tokens: Tensor) -> Tensor:
@@ -48,12 +32,12 @@ def standardise(tokens: Tensor) -> Tensor:
     return (tokens - mean) / (variance + 1e-4).sqrt()
 
 
-NORMALISE = {"layer": lambda tokens: F.layer_norm(tokens, tokens.shape[-1:]), "batch": standardise}
-
-
-def changes_step(settings) -> bool:
-    """Whether a run with these settings (a train.Config) needs recipe_step in place of lesson 6's."""
-    return settings.target_norm != "layer" or bool(settings.variance or settings.covariance)
+# by --target-norm: tokens [B, N, D] -> targets [B, N, D]
+NORMALISE: dict[str, Callable[[Tensor], Tensor]] = {
+    "layer": lambda tokens: F.layer_norm(tokens, tokens.shape[-1:]),
+    "batch": standardise,
+    "none": lambda tokens: tokens,
+}
 
 
 def variance_covariance(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,17 +51,23 @@ def variance_covariance(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def recipe_step(
-    pieces: SimpleNamespace, settings, model: nn.Module, images: Tensor, masks, optimizer, momentum: float
+    pieces: SimpleNamespace,
+    config: Config,
+    model: nn.Module,
+    images: Tensor,
+    masks: Masks,
+    optimizer: torch.optim.Optimizer,
+    momentum: float,
 ) -> Tensor:
     """Lesson 6's train_step with the recipe's targets and terms -> the prediction loss alone, detached."""
     with torch.no_grad():
-        tokens = NORMALISE[settings.target_norm](model.teacher(images).float())
+        tokens = NORMALISE[config.target_norm](model.teacher(images).float())
         targets = gather_tokens(tokens, masks.targets.flatten(1)).unflatten(1, masks.targets.shape[1:])
     context_tokens = model.student(images, keep=masks.context)
     loss = pieces.jepa_loss(model.predictor(context_tokens, masks.context, masks.targets), targets)
     variance, covariance = variance_covariance(context_tokens.flatten(0, 1).float())
     optimizer.zero_grad()
-    (loss + settings.variance * variance + settings.covariance * covariance).backward()
+    (loss + config.variance * variance + config.covariance * covariance).backward()
     optimizer.step()
     pieces.update_teacher(model.teacher, model.student, momentum)
     return loss.detach()

@@ -2,23 +2,24 @@
 folder.
 """
 
+from __future__ import annotations
+
+import dataclasses
 import io
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from data import to_display
 from solutions.diagnostics import pca_image
+from solutions.masking import Masks
+from solutions.trainer.config import Config
+from solutions.trainer.metrics import Row
 
 
 def draw_pictures(
-    images: Tensor,
-    context: Tensor,
-    targets: Tensor,
-    grid_size: int,
-    before: Tensor,
-    after: Tensor,
-    rows: list[dict],
+    images: Tensor, masks: Masks, grid_size: int, before: Tensor, after: Tensor, rows: Sequence[Row]
 ) -> dict[str, bytes]:
     """Draw held-out images [B, 3, H, W] with their masks, the loss over the run, and the teacher's
     features [B, N, D] before and after it.
@@ -30,7 +31,7 @@ def draw_pictures(
 
     shown = to_display(images.cpu())
     pictures = {
-        "masks.png": figures.masks(shown, context.cpu(), targets.cpu(), grid_size),
+        "masks.png": figures.masks(shown, masks.context.cpu(), masks.targets.cpu(), grid_size),
         "loss.png": figures.losses(rows),
         "pca.png": figures.pca(shown, *(pca_image(tokens.float().cpu(), grid_size) for tokens in (before, after))),
     }
@@ -51,7 +52,7 @@ BEATEN = 0.95  # loss / per_position: at least 1.04 on white noise, .3 to .9 whe
 SETTLED = 0.95  # loss / per_position now and at half the run: above .97 on noise, below .92 in a run that is under way
 
 
-def verdict(rows: list[dict]) -> str:
+def verdict(rows: Sequence[Row]) -> str:
     """What the rows of metrics.csv show, in one sentence: learned, partially collapsed, collapsed, or too short to say.
 
     No label is used. Two things can collapse: the teacher's features (they lose their spread between images, or all but
@@ -61,7 +62,7 @@ def verdict(rows: list[dict]) -> str:
     first, last = rows[0], rows[-1]
     middle = max((row for row in rows if 2 * row["step"] <= last["step"]), key=lambda row: row["step"])
 
-    def beside(row: dict, name: str) -> float:
+    def beside(row: Row, name: str) -> float:
         return row["held_out_loss"] / max(row[name], 1e-12)
 
     kept = {name: last[name] / max(first[name], 1e-12) for name in ("feature_std", "effective_rank")}
@@ -90,7 +91,7 @@ def verdict(rows: list[dict]) -> str:
     )
 
 
-def findings(rows: list[dict]) -> list[str]:
+def findings(rows: Sequence[Row]) -> list[str]:
     """What the first and the last row of metrics.csv say, a sentence each."""
     first, last = rows[0], rows[-1]
     loss = last["held_out_loss"]
@@ -148,7 +149,7 @@ labels, which training never sees.
 """
 
 
-def write_report(settings: dict, rows: list[dict]) -> str:
+def write_report(config: Config, rows: Sequence[Row]) -> str:
     """The text of report.md: what was run, what it learned by its own numbers, what these do not show."""
     names = list(rows[0])
     table = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
@@ -156,5 +157,9 @@ def write_report(settings: dict, rows: list[dict]) -> str:
         table.append("| " + " | ".join(str(row[n]) if n == "step" else f"{row[n]:.4f}" for n in names) + " |")
     sentences = "\n".join("- " + sentence for sentence in findings(rows))
     return REPORT.format(
-        **settings, torch=torch.__version__, findings=sentences, table="\n".join(table), verdict=verdict(rows)
+        **dataclasses.asdict(config),
+        torch=torch.__version__,
+        findings=sentences,
+        table="\n".join(table),
+        verdict=verdict(rows),
     )

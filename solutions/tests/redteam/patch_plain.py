@@ -6,7 +6,7 @@
 # says: checks.tool.learner.plain
 
 import torch
-from checks import learner
+from checks.tool import learner
 
 
 def tamper():

@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 
-from checks import wire
+from checks.grader.inside import wire
 
 
 def setup():

@@ -1,0 +1,114 @@
+"""The machine that a run uses: its device, its precision, its processes, its signals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from solutions.trainer.checkpoint import TrainingError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that torchrun has started; alone without it."""
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def from_environment(cls) -> Processes:
+        return cls(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes and prints."""
+        return self.rank == 0
+
+    def join(self, device: torch.device) -> None:
+        """Wait until all are there."""
+        if self.count > 1:
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=10))
+
+    def share(self, batch_size: int) -> slice:
+        """This process's part of a global batch."""
+        return slice(self.rank * batch_size // self.count, (self.rank + 1) * batch_size // self.count)
+
+    def agree(self, value: str, device: torch.device) -> str:
+        """The first process's value, in all of them."""
+        values = [value]
+        if self.count > 1:
+            dist.broadcast_object_list(values, device=device)
+        return values[0]
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
+        if self.count > 1:
+            dist.all_reduce(value)
+        return value
+
+    @contextlib.contextmanager
+    def first_one_first(self) -> Iterator[None]:
+        """Do what is inside in the first process before the others: it downloads what is not there yet."""
+        if not self.is_first:
+            dist.barrier()
+        yield
+        if self.is_first and self.count > 1:
+            dist.barrier()
+
+
+def choose_device(name: str) -> torch.device:
+    """The device asked for; auto takes a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name, int(os.environ.get("LOCAL_RANK", 0))) if name == "cuda" else torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise TrainingError(f"there is no device {name!r} here: use --device auto") from None
+    return device
+
+
+def choose_precision(device: torch.device) -> str:
+    """bf16 where the device multiplies it faster, measured on a product of the size that this model
+    has.
+    """
+    if device.type != "cpu":
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = torch.ones(1024, 256, dtype=dtype), torch.ones(256, 768, dtype=dtype)
+        a @ b
+        start = time.perf_counter()
+        for _ in range(5):
+            a @ b
+        seconds[dtype] = time.perf_counter() - start
+    return "bf16" if seconds[torch.bfloat16] * 1.2 < seconds[torch.float32] else "fp32"
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM in a list, so that a step is finished and saved first; a second
+    one ends the process at once.
+    """
+    received: list[int] = []
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        received.append(signum)
+        signal.signal(signum, signal.SIG_DFL)
+
+    previous = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
