@@ -22,14 +22,16 @@ from checks.grader.collect import CollectError, collect
 from checks.grader.course import ClassRun, Plan, in_shard, merged
 from checks.grader.inside.zygote import warm_up
 from checks.grader.judging.judge import GradeError
+from checks.grader.judging.limits import Limits
 from checks.grader.judging.links import SandboxError
+from checks.grader.judging.results import Row, Status
 from checks.grader.judging.sandbox import PROMISES, TIERS, choose_tier
-from checks.grader.limits import LEAST_MEMORY, LEAST_PROCESSES, MOST_SECONDS, Limits
+from checks.grader.limits import LEAST_MEMORY, LEAST_PROCESSES, MOST_SECONDS
 from checks.grader.policy import FLAGGED, Policy, read_policy, settle, unknown_students
 from checks.grader.record import NAME, Record, RecordError, locked
 from checks.grader.reports.outputs import write_outputs
 from checks.grader.reports.text import shown
-from checks.grader.results import Row, SettledRow, Status
+from checks.grader.settled import SettledRow
 from checks.grader.texts import PolicyError
 from checks.tool.exercise import catalogue
 from lessons import LESSONS, LessonError

@@ -16,6 +16,17 @@ def sizes() -> list[tuple[int, ...]]:
     return [*SIZES, drawn((1, 3), (1, 4), (1, 5), (1, 5), (1, 5))]
 
 
+def expect_dtype(got, dtype: torch.dtype, called: str, name: str) -> None:
+    """Of the result, which is given back for the input of this name."""
+    expect_that(
+        isinstance(got, Tensor) and got.dtype == dtype,
+        called=called,
+        expected=str(dtype),
+        got=str(getattr(got, "dtype", type(got).__name__)),
+        likely=f"The result is made in another dtype: a new tensor needs dtype={name}.dtype.",
+    )
+
+
 @exercise("patchify", points=2)
 def test_patchify_goes_row_by_row(learner):
     """Patch 0 is at the top left, patch 1 to its right, and each holds the pixels of one square."""
@@ -44,13 +55,7 @@ def test_patchify_keeps_the_dtype(learner):
     for dtype in (torch.float64, torch.float16):
         images = torch.randn(2, 3, 4, 6).to(dtype)
         got = learner(calls.patchify, images, 2)
-        expect_that(
-            isinstance(got, Tensor) and got.dtype == dtype,
-            called=f"patchify(images {shape(images)} of {dtype}, 2)",
-            expected=str(dtype),
-            got=str(getattr(got, "dtype", type(got).__name__)),
-            likely="The result is made in another dtype: a new tensor needs dtype=images.dtype.",
-        )
+        expect_dtype(got, dtype, f"patchify(images {shape(images)} of {dtype}, 2)", "images")
 
 
 @exercise("patchify")
@@ -92,6 +97,15 @@ def test_unpatchify_takes_an_int_for_a_square_grid(learner):
         images = torch.randn(batch, channels, 1, 1).repeat(1, 1, grid_size * size, grid_size * size)
         got = learner(calls.unpatchify, oracle.cut(images, size), size, grid_size)
         expect_equal(got, images, called=learner.called, likely="An int G means the grid (G, G).")
+
+
+@exercise("unpatchify")
+def test_unpatchify_keeps_the_dtype(learner):
+    """The images have the dtype of the patches."""
+    for dtype in (torch.float64, torch.float16):
+        patches = torch.randn(2, 6, 12).to(dtype)
+        got = learner(calls.unpatchify, patches, 2, (2, 3))
+        expect_dtype(got, dtype, f"unpatchify(patches {shape(patches)} of {dtype}, 2, (2, 3))", "patches")
 
 
 @exercise("PatchEmbedding")

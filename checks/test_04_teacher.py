@@ -164,7 +164,7 @@ def test_update_teacher_averages_parameters(learner):
         expected = oracle.averaged(weights, students, momentum)
         mistakes = Later(oracle.parameter_mistakes, weights, students, momentum)
         got = learner(calls.teacher_after_updates, teacher, students, momentum)
-        mine = {name: got[name] for name in expected}
+        mine = {name: got[name] for name in expected if name in got}
         expect_close(mine, expected, called=learner.called, mistakes=mistakes, likely=likely)
     weight, goal, momentum, steps = torch.rand(12, 4) + 0.5, torch.rand(12, 4) + 0.5, 0.98, 200
     expected = momentum**steps * weight + (1 - momentum**steps) * goal
@@ -181,7 +181,7 @@ def test_update_teacher_averages_float_buffers(learner):
     expected = oracle.averaged(floats, students, momentum)
     mistakes = Later(oracle.float_buffer_mistakes, floats, students, momentum)
     got = learner(calls.teacher_after_updates, teacher, students, momentum)
-    mine = {name: got[name] for name in expected}
+    mine = {name: got[name] for name in expected if name in got}
     likely = "Each buffer of floats becomes momentum * teacher + (1 - momentum) * student, once a call."
     expect_close(mine, expected, called=learner.called, mistakes=mistakes, likely=likely)
 
@@ -194,7 +194,7 @@ def test_update_teacher_copies_other_buffers(learner):
     expected = oracle.other_buffers(student)
     mistakes = Later(oracle.other_buffer_mistakes, teacher, student, momentum)
     got = learner(calls.teacher_after_updates, teacher, [student], momentum)
-    mine = {name: got[name] for name in expected}
+    mine = {name: got[name] for name in expected if name in got}
     likely = "Copy buffers that are not of floats from the student: `.copy_(...)`."
     expect_equal(mine, expected, called=learner.called, mistakes=mistakes, likely=likely)
 

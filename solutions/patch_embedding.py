@@ -126,7 +126,7 @@ def unpatchify(patches: Tensor, patch_size: int, grid_size: int | tuple[int, int
     """Put patches back together: the inverse of patchify.
 
     patches [B, N, C*P*P] -> images [B, C, rows*P, columns*P].
-    grid_size is G for a square grid of G x G patches, or (rows, columns).
+    grid_size is G for a square grid of G x G patches, or (rows, columns). The dtype is kept.
 
     Example: patches [2, 6, 768], patch_size 16, grid_size (2, 3) -> [2, 3, 32, 48].
     """

@@ -145,16 +145,17 @@ def explaining(mistakes_of: Callable, cases: list[tuple[int, float, float]], got
     """The mistakes that explain every size, and what they make of the one at this place."""
     wrong = [mistakes_of(*case) for case in cases]
     return {
-        sentence: size for sentence, size in wrong[place].items() if [mistakes[sentence] for mistakes in wrong] == got
+        sentence: size
+        for sentence, size in wrong[place].items()
+        if all(find_difference(own, mistakes[sentence], 0, 0) is None for own, mistakes in zip(got, wrong, strict=True))
     }
 
 
 def areas_and_ratios(got: list, grid_size: int, called: str) -> tuple[Tensor, Tensor]:
     """Parts of the grid's area and height / width of the sizes, once each is known to be a pair of numbers."""
-    numbers = (int, float, Tensor)
     for size in got:
         expect_that(
-            isinstance(size, tuple) and len(size) == 2 and all(isinstance(side, numbers) for side in size),
+            isinstance(size, tuple) and len(size) == 2 and all(map(is_number, size)),
             called=called,
             expected="a pair (height, width) of ints",
             got=type(size).__name__ if not isinstance(size, tuple) else f"a tuple of {len(size)} entries",
@@ -162,6 +163,11 @@ def areas_and_ratios(got: list, grid_size: int, called: str) -> tuple[Tensor, Te
         )
     height, width = torch.tensor([[float(side) for side in size] for size in got]).double().unbind(1)
     return height * width / grid_size**2, height / width
+
+
+def is_number(side: object) -> bool:
+    """Also a tensor of one entry: that it is no int is said by other checks."""
+    return isinstance(side, int | float) or (isinstance(side, Tensor) and side.numel() == 1 and not side.is_complex())
 
 
 def tenths(values: Tensor, low: float, high: float) -> Tensor:

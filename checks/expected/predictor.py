@@ -173,7 +173,7 @@ def inference_mistakes(
     seen, queries = entering(*inputs)
     pairs = entering_mistakes(*inputs) | shifted_positions(*inputs)
     mistakes = {sentence: infer(weights, heads, *pair) for sentence, pair in pairs.items()}
-    for other in {1, 2, 4, 8} - {heads}:
+    for other in (other for other in (1, 2, 4, 8) if other != heads and queries.shape[-1] % other == 0):
         sentence = f"num_heads is ignored: there are {other} heads where {heads} are asked for."
         mistakes[sentence] = infer(weights, other, seen, queries)
     return mistakes | block_mistakes(weights, heads, seen, queries) | output_mistakes(weights, heads, seen, queries)

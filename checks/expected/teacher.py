@@ -346,10 +346,11 @@ IN_PLACE = "write into the ones it has (mul_ and add_, lerp_, copy_), no `p.data
 
 def storage_mistakes(old: State, weights: State, new: State) -> Mistakes:
     """What references from before an update show, where the values, of which weights are parameters, go to new."""
+    kept = {name: new[name] for name in weights if name in new}
     return {
         f"The teacher's tensors are replaced by new ones: {IN_PLACE}": old,
         f"The teacher's parameters are replaced by new tensors: {IN_PLACE}": new | weights,
-        f"The teacher's buffers are replaced by new tensors: {IN_PLACE}": old | {name: new[name] for name in weights},
+        f"The teacher's buffers are replaced by new tensors: {IN_PLACE}": old | kept,
     }
 
 

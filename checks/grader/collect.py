@@ -17,8 +17,8 @@ from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from checks.grader.judging.results import Status
 from checks.grader.limits import CLASS_FILES, FOLDER_FILES, NAMED_FILES
-from checks.grader.results import Status
 from lessons import LESSONS, NOTEBOOK_LIMIT, folder_name
 
 SUFFIXES = (".ipynb", ".py")

@@ -14,12 +14,13 @@ from tqdm import tqdm
 
 from checks.grader.collect import Class, Submission
 from checks.grader.judging.judge import GradeError, nothing
+from checks.grader.judging.limits import Limits
 from checks.grader.judging.manifest import checks_key
+from checks.grader.judging.results import ExerciseResult, Result, Row, Status
 from checks.grader.judging.sandbox import Sandbox
-from checks.grader.limits import TRIES, Limits
+from checks.grader.limits import TRIES
 from checks.grader.record import NAME, Record, read_record
 from checks.grader.reports.text import shown
-from checks.grader.results import ExerciseResult, Result, Row, Status
 from checks.grader.workers import Task, Workers
 from checks.tool.exercise import checks_by_exercise
 from lessons import LESSONS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import nbformat
@@ -15,7 +15,8 @@ from nbgrader.preprocessors import SaveCells
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from tornado.log import app_log
 
-from checks.grader.results import SettledRow, Status
+from checks.grader.judging.results import Status
+from checks.grader.settled import SettledRow
 from checks.tool.exercise import catalogue
 from lessons import folder_name
 from lessons.reading.cells import is_as_released
@@ -77,7 +78,7 @@ def make_cells(gradebook: Gradebook, url: str, lesson: str) -> None:
     try:
         cells = {cell.name: cell.max_score for cell in gradebook.find_notebook(name, name).grade_cells}
     except MissingEntry:
-        released = read_released(name)
+        released = read_released(name, points)
         gradebook.update_or_create_assignment(name)
         place = {"assignment": name, "notebook": name, "db_url": url}
         SaveCells().preprocess(released, {"nbgrader": place})
@@ -90,12 +91,17 @@ def make_cells(gradebook: Gradebook, url: str, lesson: str) -> None:
             )
 
 
-def read_released(name: str) -> NotebookNode:
-    """A lesson as it was released, whose cells nbgrader knows. Raises GradebookError if someone has edited it."""
+def read_released(name: str, points: Mapping[str, int]) -> NotebookNode:
+    """A lesson as it was released, whose cells nbgrader knows.
+
+    Raises GradebookError if someone has edited it, or a front-end has dropped what nbgrader knows its cells by.
+    """
     path = LESSONS / name / f"{name}.ipynb"
     try:
         notebook: NotebookNode = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
-        if is_as_released(notebook):
+        if is_as_released(notebook) and points_in(notebook) == {
+            f"check_{name}": worth for name, worth in points.items()
+        }:
             return notebook
     except (OSError, ValueError, KeyError, AttributeError, ValidationError):
         pass
@@ -103,6 +109,12 @@ def read_released(name: str) -> NotebookNode:
         f"the gradebook doesn't have {name} yet, and {path} is not as it was released: "
         f"run nbgrader generate_assignment {name}, then this again"
     )
+
+
+def points_in(notebook: NotebookNode) -> dict[str, int]:
+    """What the check cells of a notebook are worth, by grade_id."""
+    known = [cell.metadata["nbgrader"] for cell in notebook.cells if "nbgrader" in cell.metadata]
+    return {cell["grade_id"]: cell["points"] for cell in known if cell["grade"] and not cell["solution"]}
 
 
 def write_row(gradebook: Gradebook, row: SettledRow) -> None:

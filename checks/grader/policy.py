@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
+from checks.grader.judging.results import ExerciseResult, Row, Status
 from checks.grader.late import LateDays, read_late_days, utc
 from checks.grader.marks import CENT, Mark, Marks, read_marks
-from checks.grader.results import ExerciseResult, Question, Row, SettledExercise, SettledRow, Status
+from checks.grader.settled import Question, SettledExercise, SettledRow
 from checks.grader.texts import PolicyError
 
 FLAGGED = ("withhold", "keep")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from checks.grader.results import Row
+from checks.grader.judging.results import Row
 from checks.tool.exercise import catalogue
 from lessons import LESSONS
 

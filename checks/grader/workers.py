@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import cast
 
 import torch
 
 from checks.grader.collect import Submission
 from checks.grader.judging.judge import grade
 from checks.grader.judging.links import SandboxError, ZygoteLink
+from checks.grader.judging.results import Result
 from checks.grader.judging.sandbox import Sandbox
-from checks.grader.results import Result
 
 DEATH_SIGNAL = 1  # prctl's number for: die when the parent does
 
@@ -92,8 +93,8 @@ class Workers:
 
     def results(self) -> Iterator[tuple[Task, Result | Exception]]:
         """The tasks that are done now, each with its result, or with the error that its worker died of."""
-        for pipe in wait(list(self.at)):
-            assert isinstance(pipe, Connection)
+        for ready in wait(list(self.at)):
+            pipe = cast(Connection, ready)
             try:
                 result = pipe.recv()
             except (EOFError, OSError):

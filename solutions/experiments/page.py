@@ -1,4 +1,4 @@
-"""RESULTS.md and results.png: tables, what was expected and what came, in the prose of RESULTS.template.md; a picture."""
+"""RESULTS.md and results.png: tables, what was expected and what came, and a picture of loss against kNN."""
 
 from __future__ import annotations
 

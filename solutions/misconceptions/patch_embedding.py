@@ -133,6 +133,11 @@ def patchify(images, patch_size):
 # - (grid_size, grid_size) if isinstance(grid_size, int) else grid_size
 # + (int(patches.shape[1] ** 0.5),) * 2
 
+# %% wrong unpatchify: a float32 canvas | a new tensor needs dtype=patches.dtype
+# - return cut.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels, rows * patch_size, columns * patch_size)
+# + canvas = torch.zeros(batch, channels, rows * patch_size, columns * patch_size)
+# +     return canvas.copy_(cut.permute(0, 3, 1, 4, 2, 5).reshape(canvas.shape))
+
 
 # %% right unpatchify: F.fold
 def unpatchify(patches, patch_size, grid_size):

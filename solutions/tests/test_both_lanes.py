@@ -1,7 +1,7 @@
 """One class in both lanes: where nbgrader can grade a submission, `checks.grade` gives it the same points.
 
-`IJEPA_CLASS=60 pytest solutions/tests/test_both_lanes.py` takes the whole class of test_grade.py, a few minutes of
-nbgrader's; without it, two submissions of each lesson are enough.
+`IJEPA_CLASS=60 pytest solutions/tests/test_both_lanes.py` takes the whole class of test_grade_class.py, a few minutes
+of nbgrader's; without it, two submissions of each lesson are enough.
 """
 
 import os
@@ -11,8 +11,10 @@ import sys
 from checks.tool.exercise import catalogue
 from lessons import folder_name
 from solutions.release import ROOT
-from solutions.tests.test_grade import ALONE, put, record, submissions_of
-from solutions.tests.test_nbgrader import grades, nbgrader, release_into
+from solutions.tests.helpers.graders import record
+from solutions.tests.helpers.known_class import ALONE, submissions_of
+from solutions.tests.helpers.nbgrading import grades, nbgrader, release_into
+from solutions.tests.helpers.notebooks import put
 
 CLASS = int(os.environ.get("IJEPA_CLASS", "6"))
 # what a lane without a sandbox, or with a fixed file name, can't grade

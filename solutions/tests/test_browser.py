@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from solutions import release
-from solutions.tests.browsing import chromium, jupyter
+from solutions.tests.helpers.browsing import chromium, jupyter
 
 LESSON = "03_masking"
 SETTINGS = {

@@ -10,9 +10,9 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from checks.tool.exercise import catalogue
-from solutions.release import ROOT, build, to_bytes
-from solutions.tests.browsing import chromium, environment, jupyter
+from solutions.release import ROOT, to_bytes
+from solutions.tests.helpers.browsing import chromium, environment, jupyter
+from solutions.tests.helpers.course_lessons import lesson_of_the_course
 
 LESSON = "03_masking"
 ANSWER = "The loss falls lower, since the student can copy."
@@ -24,7 +24,7 @@ def course(tmp_path_factory):
     root = tmp_path_factory.mktemp("course")
     shutil.copy(ROOT / "nbgrader_config.py", root)
     folder = root / "build" / "nbgrader"
-    lesson = build("masking", (ROOT / "solutions" / "masking.py").read_text(encoding="utf-8"), catalogue()["masking"])
+    lesson = lesson_of_the_course("masking")
     answered = nbformat.from_dict(lesson.released)
     question = next(cell for cell in answered.cells if cell.source.endswith("YOUR ANSWER HERE"))
     question.source = question.source.replace("YOUR ANSWER HERE", ANSWER)

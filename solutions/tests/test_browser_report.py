@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from checks.grader.reports import outputs
-from solutions.tests.browsing import chromium
-from solutions.tests.test_outputs import ABOUT, HOSTILE, hostile_rows, made_up_class
+from checks.grader.reports.report import SMALL_CLASS, report_page
+from checks.grader.settled import SettledRow
+from solutions.tests.helpers.browsing import chromium
+from solutions.tests.helpers.made_up_rows import HOSTILE, hostile_rows, made_up_class
+from solutions.tests.helpers.report_pages import ABOUT
 
 SIZE = {"width": 1280, "height": 720}
 ON_SCREEN = "element => { const box = element.getBoundingClientRect(); return [box.top, box.bottom]; }"
@@ -35,10 +37,10 @@ def browser():
         yield browser
 
 
-def open_report(browser, rows: list[dict], folder: Path) -> Page:
+def open_report(browser, rows: list[SettledRow], folder: Path) -> Page:
     """The report in a window of a projector's size. A request for anything but the page itself fails the test."""
     path = folder / "report.html"
-    path.write_text(outputs.report_page(rows, ABOUT), encoding="utf-8")
+    path.write_text(report_page(rows, ABOUT), encoding="utf-8")
     page = browser.new_page(viewport=SIZE)
     requests, errors = [], []
     page.on("request", lambda request: requests.append(request.url))
@@ -76,9 +78,9 @@ def test_the_report_is_read_from_the_top_at_any_size(browser, tmp_path, students
     ratio, where = min(page.evaluate(CONTRASTS))
     assert ratio >= 4.5, where  # WCAG 2.2, 1.4.3
 
-    last = max(row["student"] for row in rows)
+    last = max(row.student for row in rows)
     line = page.locator("table.heat tr", has_text=last).last
-    if students > outputs.SMALL_CLASS:
+    if students > SMALL_CLASS:
         assert not line.is_visible()
         page.locator("details", has=page.locator(f"text={last}")).last.locator("summary").click()
     assert line.is_visible()

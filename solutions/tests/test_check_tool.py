@@ -15,7 +15,7 @@ import torch
 
 import lessons
 from checks import check
-from checks.tool.exercise import catalogue, checks_of
+from checks.tool.exercise import catalogue, checks_by_exercise, checks_of
 from checks.tool.expect import Failure, expect_close, expect_equal
 from checks.tool.learner import Learner, Todo, run_check
 from solutions.misconceptions import exercises, load, stub
@@ -213,7 +213,7 @@ def test_only_the_learners_own_lines_are_shown():
 
 
 def test_a_function_that_cannot_be_sent_by_name_is_refused():
-    with pytest.raises(TypeError, match="top of the check file"):
+    with pytest.raises(TypeError, match="top of a file in calls/"):
         Learner(lesson_with(""), 0)(lambda lesson: 1)
 
 
@@ -226,6 +226,16 @@ def test_a_check_that_breaks_is_not_the_learners_failure():
     verdict = run_check(test_broken, Learner(lesson_with(""), 0))
     assert verdict.status == "broken"
     assert "KeyError" in verdict.page
+
+
+def test_checks_are_grouped_by_exercise_in_the_order_of_the_page():
+    for lesson, points in catalogue().items():
+        groups = checks_by_exercise(lesson)
+        assert list(groups) == list(points)
+        assert [check for checks in groups.values() for check in checks] == checks_of(lesson)
+        for name, checks in groups.items():
+            assert {check.exercise for check in checks} == {name}
+            assert sum(check.points for check in checks) == points[name]
 
 
 HINTS = """## Exercise 1.2: unpatchify

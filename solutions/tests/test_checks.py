@@ -2,18 +2,21 @@
 
 import ast
 import functools
+import importlib
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from checks.grader.judging.manifest import sent
 from checks.tool.exercise import catalogue, check_files, checks_of
-from checks.tool.learner import Verdict, run_checks
+from checks.tool.learner import Learner, Verdict, run_check, run_checks
 from solutions.misconceptions import Answer, answers, exercises, load, stub
 
 # The count of checks a lesson: a check that vanishes is noticed
 COUNT = {
-    "patch_embedding": 14,
+    "patch_embedding": 15,
     "vision_transformer": 22,
     "masking": 18,
     "teacher": 18,
@@ -23,6 +26,7 @@ COUNT = {
 }
 
 ROOT = Path(__file__).parents[2]
+CHECKS_FOLDER = ROOT / "checks"
 LESSONS = list(check_files())
 SEED = 1  # fixed: whether a phrase is said must not depend on the day
 
@@ -127,6 +131,28 @@ def test_the_count_of_checks_is_pinned():
     assert {lesson: len(checks_of(lesson)) for lesson in LESSONS} == COUNT
 
 
+class Watched(Learner):
+    """The door, which writes down the modules whose functions go through it."""
+
+    def __init__(self, lesson: ModuleType, modules: set[str]):
+        super().__init__(lesson, SEED)
+        self.modules = modules
+
+    def run(self, function, inputs, seed):
+        self.modules.add(function.__module__)
+        return super().run(function, inputs, seed)
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_what_a_page_sends_stands_in_the_calls_of_its_lesson(lesson):
+    """In this process a function may stand anywhere; a sandboxed child has those files alone."""
+    reference, used = importlib.import_module(f"solutions.{lesson}"), set()
+    for check in checks_of(lesson):
+        assert run_check(check, Watched(reference, used)).status == "passed"
+    files = {name.removesuffix(".py").replace("/", ".") for name in sent(lesson) if name.startswith("checks/calls/")}
+    assert f"checks.calls.{lesson}" in used and files >= used
+
+
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_every_test_of_a_check_file_is_a_check(lesson):
     path = Path(*check_files()[lesson].split(".")).with_suffix(".py")
@@ -140,7 +166,9 @@ def test_every_test_of_a_check_file_is_a_check(lesson):
         assert ast.get_docstring(node)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "checks").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted(CHECKS_FOLDER.rglob("*.py")), ids=lambda path: str(path.relative_to(CHECKS_FOLDER))
+)
 def test_checks_hold_no_bare_assert_and_no_skip(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         assert not isinstance(node, ast.Assert), f"line {node.lineno}"

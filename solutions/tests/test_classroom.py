@@ -10,10 +10,11 @@ import nbformat
 import pytest
 import yaml
 
-from checks.tool.exercise import catalogue
-from solutions.release import ROOT, build, notebook_path
+from solutions.release import ROOT, notebook_path
+from solutions.tests.helpers.course_lessons import lesson_of_the_course, solve
 
-WORKFLOW = yaml.safe_load((ROOT / "solutions" / "classroom.yml").read_text(encoding="utf-8"))
+FILE = ROOT / "solutions" / "classroom" / "classroom.yml"
+WORKFLOW = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 STEPS = WORKFLOW["jobs"]["checks"]["steps"]
 LESSON = "patch_embedding"
 BAD_MODULE = "open({marker!r}, 'a').write(__file__ + '\\n')\n"
@@ -31,11 +32,8 @@ def workspace(tmp_path):
     for path in (tmp_path / "course" / "checks").glob("test_*.py"):
         if LESSON not in path.name:
             path.unlink()
-    lesson = build(LESSON, (ROOT / "solutions" / f"{LESSON}.py").read_text(encoding="utf-8"), catalogue()[LESSON])
-    solved, notebook = lesson.solved, lesson.released
-    for cell, answer in zip(notebook.cells, solved.cells, strict=True):
-        if cell.metadata.get("nbgrader", {}).get("grade_id") == "patchify":
-            cell.source = answer.source
+    lesson = lesson_of_the_course(LESSON)
+    notebook = solve(lesson.released, lesson.solved, "patchify")
     path = notebook_path(tmp_path / "learner" / "lessons", LESSON)
     path.parent.mkdir(parents=True)
     nbformat.write(notebook, path)
@@ -75,6 +73,10 @@ def plant(workspace, marker):
         (folder / "pyproject.toml").write_text("[tool.pytest.ini_options]\naddopts = '--collect-only'\n")
         for name in ("sitecustomize", "usercustomize", "torch", "checks", "__init__"):
             (folder / f"{name}.py").write_text(BAD_MODULE.format(marker=marker))
+    for room in ("calls", "expected", "tool"):
+        (learner / "checks" / room).mkdir()
+        for name in ("__init__", LESSON, "learner"):
+            (learner / "checks" / room / f"{name}.py").write_text(BAD_MODULE.format(marker=marker))
     (learner / "checks" / f"test_01_{LESSON}.py").write_text("def test_nothing():\n    pass\n")
 
 
@@ -92,7 +94,7 @@ def test_the_verdict_is_the_courses_whatever_a_learner_plants(workspace, tmp_pat
 def test_the_job_can_write_nothing_and_knows_no_secret():
     assert WORKFLOW["permissions"] == {"contents": "read"}
     assert "permissions" not in WORKFLOW["jobs"]["checks"]
-    assert "${{" not in (ROOT / "solutions" / "classroom.yml").read_text(encoding="utf-8")  # no secret, no context
+    assert "${{" not in FILE.read_text(encoding="utf-8")  # no secret, no context
     assert WORKFLOW[True] == ["push", "workflow_dispatch"]  # YAML reads `on` as True; no pull_request_target
 
 

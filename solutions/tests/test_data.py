@@ -495,3 +495,11 @@ def test_whole_folders_raise_no_warning(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load_images(tmp_path)
+
+
+def test_another_seed_draws_another_order_of_the_same_images():
+    images = load_images("photos", image_size=32)
+    other = images.in_order_of(7)
+    assert other.indices_at(0, 64).tolist() == np.random.default_rng([7, 0]).permutation(len(images))[:64].tolist()
+    assert images.indices_at(0, 64).tolist() == np.random.default_rng([0, 0]).permutation(len(images))[:64].tolist()
+    assert torch.equal(other.batch([3, 5]), images.batch([3, 5]))

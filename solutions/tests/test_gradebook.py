@@ -2,26 +2,44 @@
 
 import csv
 import sqlite3
+from dataclasses import replace
 
+import nbformat
 import pytest
 from nbgrader.api import Gradebook
 from nbgrader.plugins import CsvExportPlugin
 
+from checks.grader import gradebook as module
 from checks.grader.gradebook import GradebookError, write
+from checks.grader.judging.results import Status
+from checks.grader.settled import Question, SettledExercise, SettledRow
 from checks.tool.exercise import catalogue
+from lessons.reading.cells import digest
+from solutions.release import notebook_path, to_bytes
+from solutions.tests.helpers.course_lessons import graded, lesson_of_the_course
 
 NAMES = ("alice", "Ada, née O'Neil 学生", "=1+1", "x" * 200)
 
 
 def row(student, status="graded", lesson="masking", submitted="2026-11-01T23:10:00+02:00", deducted=0, **points):
-    """A line of record.jsonl, with the keys that matter here; exercises that aren't named have no points."""
+    """A settled row, with the facts that matter here; exercises that aren't named have no points."""
     exercises = {
-        name: {"status": status, "points": points.get(name, 0), "max_points": most}
+        name: SettledExercise(Status(status), points.get(name, 0), most, "", (), False, "")
         for name, most in catalogue()[lesson].items()
     }
-    total = None if status == "ungraded" else sum(exercise["points"] for exercise in exercises.values()) - deducted
-    row = {"student": student, "lesson": lesson, "status": status, "points": total, "submitted": submitted}
-    return row | {"exercises": exercises}
+    earned = None if status == "ungraded" else sum(exercise.points for exercise in exercises.values()) - deducted
+    return SettledRow(
+        student=student,
+        lesson=lesson,
+        status=Status(status),
+        points=earned,
+        max_points=sum(catalogue()[lesson].values()),
+        reason="",
+        exercises=exercises,
+        questions={},
+        notes=(),
+        submitted=submitted,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +49,14 @@ def empty(tmp_path_factory):
     write(f"sqlite:///{path}", [row("first", sample_block=1)])
     with Gradebook(f"sqlite:///{path}", "build-i-jepa") as gradebook:
         gradebook.remove_student("first")
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory):
+    """A gradebook that knows nothing: nbgrader takes its time to make one."""
+    path = tmp_path_factory.mktemp("gradebook") / "gradebook.db"
+    write(f"sqlite:///{path}", [])
     return path.read_bytes()
 
 
@@ -78,6 +104,96 @@ def test_a_new_gradebook_gets_assignment_student_and_points(tmp_path):
     assert most == {"check_sample_block_size": 6, "check_sample_block": 4, "check_sample_masks": 13, "why_overlap": 2}
     assert read(path, "SELECT timestamp FROM submitted_assignment") == [("2026-11-01 21:10:00.000000",)]  # UTC
     assert exported(path, tmp_path / "grades.csv") == {"alice": (7, 7)}
+
+
+@pytest.fixture
+def lessons(tmp_path, monkeypatch):
+    """A folder of lessons in which lesson 3 lies as it was released, in the place of the course's."""
+    path = notebook_path(tmp_path / "lessons", "masking")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(to_bytes(lesson_of_the_course("masking").released))
+    monkeypatch.setattr(module, "LESSONS", tmp_path / "lessons")
+    return path
+
+
+def edit(path, change):
+    notebook = nbformat.read(path, as_version=4)
+    change(notebook)
+    nbformat.write(notebook, path)
+    return notebook
+
+
+def in_other_words(notebook):
+    """Another release of the lesson: its first exercise's text differs, and its own digest says so."""
+    graded(notebook, "sample_block_size").source += "\n# in other words"
+    notebook.metadata.course.digest = digest(notebook)
+
+
+def only_run(notebook):
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [nbformat.v4.new_output("stream", text="hi")], 3
+
+
+@pytest.mark.parametrize("change", [in_other_words, only_run])
+def test_a_new_assignment_has_the_cells_of_the_lesson_that_lies_in_the_course(tmp_path, blank, lessons, change):
+    notebook, path = edit(lessons, change), tmp_path / "gradebook.db"
+    path.write_bytes(blank)
+    write(f"sqlite:///{path}", [row("alice", sample_block=4)])
+    known = {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
+    sources = dict(read(path, "SELECT name, source FROM source_cell"))
+    assert sources == {name: cell.source for name, cell in known.items()}
+    most = dict(read(path, "SELECT base_cell.name, max_score FROM grade_cells JOIN base_cell USING (id)"))
+    assert most == {name: cell.metadata.nbgrader.points for name, cell in known.items() if cell.metadata.nbgrader.grade}
+    assert grades(path)["alice", "03_masking", "check_sample_block"] == (4, None, 0)
+
+
+def solve(path):
+    edit(path, lambda notebook: graded(notebook, "sample_block").update(source="def sample_block():\n    return 1"))
+
+
+def without_metadata(notebook):
+    for cell in notebook.cells:
+        cell.metadata.pop("nbgrader", None)
+
+
+def other_points(notebook):
+    graded(notebook, "check_sample_block").metadata.nbgrader.points += 1
+
+
+EDITS = {
+    "code": solve,
+    "a cell more": lambda path: edit(path, lambda notebook: notebook.cells.append(nbformat.v4.new_code_cell("x = 1"))),
+    "a cell less": lambda path: edit(path, lambda notebook: notebook.cells.pop()),
+    "no metadata, as some front-ends save it": lambda path: edit(path, without_metadata),
+    "other points": lambda path: edit(path, other_points),
+    "the digest": lambda path: edit(path, lambda notebook: notebook.metadata.pop("course")),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:1000]),
+    "no notebook": lambda path: path.write_text("[]"),
+    "latin": lambda path: path.write_bytes("é".encode("latin-1")),
+    "absent": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("change", [pytest.param(change, id=name) for name, change in EDITS.items()])
+def test_a_lesson_that_someone_has_edited_makes_no_assignment(tmp_path, blank, lessons, change):
+    change(lessons)
+    path = tmp_path / "gradebook.db"
+    path.write_bytes(blank)
+    with pytest.raises(GradebookError) as raised:
+        write(f"sqlite:///{path}", [row("alice", sample_block=4)])
+    assert str(raised.value) == (
+        f"the gradebook doesn't have 03_masking yet, and {lessons} is not as it was released: "
+        "run nbgrader generate_assignment 03_masking, then this again"
+    )
+    for table in ("assignment", "student", "base_cell", "submitted_assignment"):
+        assert read(path, f"SELECT * FROM {table}") == []
+
+
+def test_an_edited_lesson_is_of_no_account_once_the_gradebook_has_the_assignment(path, lessons):
+    solve(lessons)
+    write(f"sqlite:///{path}", [row("alice", sample_block=4)])
+    assert grades(path)["alice", "03_masking", "check_sample_block"] == (4, None, 0)
 
 
 def test_names_stand_as_they_are(path):
@@ -143,6 +259,14 @@ def test_late_days_are_deducted_in_the_export(path, tmp_path):
     assert exported(path, tmp_path / "grades.csv") == {"alice": (10, 8.75), "bob": (4, 4)}
     write(f"sqlite:///{path}", [row("alice", sample_block=4, sample_masks=6)])  # an extension was granted
     assert exported(path, tmp_path / "grades.csv")["alice"] == (10, 10)
+
+
+def test_a_question_that_was_marked_is_no_late_day(path, tmp_path):
+    marked = {"why_overlap": Question(1.5, 2, "a leak"), "not_marked": Question(None, 1, "")}
+    write(f"sqlite:///{path}", [replace(row("alice", sample_block=4), questions=marked, points=5.5)])
+    assert exported(path, tmp_path / "grades.csv") == {"alice": (4, 4)}
+    write(f"sqlite:///{path}", [replace(row("alice", sample_block=4), questions=marked, points=4.4)])  # 20 % of 5.5
+    assert exported(path, tmp_path / "grades.csv") == {"alice": (4, 2.9)}
 
 
 def test_another_version_of_the_course_is_refused(path):

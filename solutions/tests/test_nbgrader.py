@@ -3,9 +3,7 @@
 import copy
 import html
 import json
-import os
 import re
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -14,32 +12,13 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell
 
-from checks.tool.exercise import catalogue
-from lessons import folder_name
-from solutions.release import ROOT, build, to_bytes
+from solutions.release import ROOT
+from solutions.tests.helpers.course_lessons import graded, solve
+from solutions.tests.helpers.nbgrading import grades, nbgrader, release_into
 
 LESSON = "03_masking"
 EXERCISES = ("sample_block_size", "sample_block", "sample_masks")
 ANSWER = "The loss falls lower, since the student can copy."
-
-
-def nbgrader(folder, *arguments):
-    """A command of the guide, run in the course's folder, but with its files below another folder than build/."""
-    command = [sys.executable, "-m", "nbgrader", *arguments, f"--CourseDirectory.root={folder}"]
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-
-
-def graded(notebook, grade_id):
-    return next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == grade_id)
-
-
-def solve(notebook, solved, *exercises):
-    """The released notebook with the reference's solution in these exercises."""
-    notebook = copy.deepcopy(notebook)
-    for name in exercises:
-        graded(notebook, name).source = re.sub(r"\n *### \w+ SOLUTION", "", graded(solved, name).source)
-    return notebook
 
 
 def noisy(notebook):
@@ -75,17 +54,6 @@ def mangled(notebook):
     notebook.nbformat_minor = 4
 
 
-def release_into(folder, name):
-    """Build a lesson and have nbgrader release it -> the lesson."""
-    lesson = build(name, (ROOT / "solutions" / f"{name}.py").read_text(encoding="utf-8"), catalogue()[name])
-    source = folder / "source" / folder_name(name) / f"{folder_name(name)}.ipynb"
-    source.parent.mkdir(parents=True)
-    source.write_bytes(to_bytes(lesson.solved))
-    done = nbgrader(folder, "generate_assignment", folder_name(name))
-    assert done.returncode == 0, done.stderr
-    return lesson
-
-
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
     """A folder of nbgrader's in which the class has been graded, and what autograde said."""
@@ -112,16 +80,6 @@ def course(tmp_path_factory):
     broken.parent.mkdir(parents=True)
     broken.write_text("{not json")
     return folder, nbgrader(folder, "autograde", LESSON)
-
-
-def grades(folder):
-    """{(student, cell): (points, whether a person has to mark it)}, read from the database itself."""
-    query = """SELECT assignment.student_id, cell.name, grade.auto_score, grade.needs_manual_grade FROM grade
-        JOIN submitted_notebook AS notebook ON grade.notebook_id = notebook.id
-        JOIN submitted_assignment AS assignment ON notebook.assignment_id = assignment.id
-        JOIN base_cell AS cell ON cell.id = grade.cell_id"""
-    with sqlite3.connect(folder / "gradebook.db") as database:
-        return {(student, cell): (points, bool(todo)) for student, cell, points, todo in database.execute(query)}
 
 
 @pytest.mark.parametrize(

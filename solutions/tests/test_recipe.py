@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from solutions import train
-from solutions.tests.test_train import TINY, assert_identical, checkpoint, error_of
-from solutions.train import Config, parse
-from solutions.trainer.recipe import NORMALISE, RECIPES, variance_covariance
+from solutions.tests.helpers.training import TINY, assert_identical, checkpoint, error_of
+from solutions.trainer.config import RECIPES, Config, parse
+from solutions.trainer.recipe import NORMALISE, variance_covariance
 
 RECIPE = [*TINY, "--recipe", "minutes"]
 

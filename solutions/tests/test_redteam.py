@@ -33,16 +33,17 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
-from checks.grade import GradeError, judge
+from checks.grader.judging.judge import GradeError, judge
 from checks.tool.exercise import catalogue, checks_of
-from checks.tool.learner import Learner, Outcome
+from checks.tool.learner import Learner, Outcome, run_checks
 from lessons import LESSONS, folder_name
+from solutions.tests.helpers.course_copy import ROOT, copy_course
 
-ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "redteam"
 PLACES = ("/tmp", "/var/tmp", "/dev/shm")  # where anybody may leave a file
 HONEST = {  # what honest submissions of the same class earn, wherever they stand in it
@@ -174,8 +175,7 @@ class Run:
 def grade(folder: Path, attacks: list[Attack], tier: str, twice: bool = False, as_zip: bool = False) -> Run:
     """Grade the attacks, with honest work before, between and behind them; twice: the quick ones in both orders."""
     course, class_, out = (folder / name for name in ("course", "class", "out"))
-    for name in ("checks", "lessons", "solutions"):
-        shutil.copytree(ROOT / name, course / name, ignore=shutil.ignore_patterns("__pycache__", "tests"))
+    copy_course(course)
     canary = Canary(folder / "home")
     places = {"COURSE": course, "SUBMISSIONS": class_, "OUT": out, "HOME": canary.home}
     places = {**{name: str(path) for name, path in places.items()}, "PORT": str(canary.port), "SECRET": canary.secret}
@@ -389,6 +389,14 @@ def test_no_forged_value_breaks_a_check(lesson):
             assert verdict.status in ("passed", "failed"), f"{check.__name__}, {name}: {verdict.page}"
             assert len(verdict.page) < 20_000
             verdict.page.encode()
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_what_runs_beside_a_lesson_is_no_answer_to_it(lesson):
+    handed_in = ModuleType(f"answer_{lesson}")
+    source = (ROOT / "checks" / "calls" / f"{lesson}.py").read_text(encoding="utf-8")
+    exec(compile(source, f"<{lesson}>", "exec"), vars(handed_in))
+    assert {verdict.status for verdict in run_checks(checks_of(lesson), handed_in, seed=5)} == {"failed"}
 
 
 def test_a_check_that_breaks_with_the_reference_too_is_the_graders_fault():

@@ -3,8 +3,6 @@
 import ast
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -23,78 +21,11 @@ import checks.tool.exercise
 import lessons
 from checks.tool.exercise import exercise
 from checks.tool.expect import expect_equal
+from lessons.reading.cells import digest
 from solutions import release
-from solutions.release import ReleaseError, build, build_course, digest, lift, to_bytes, write, write_kit
-
-NAME = "patch_embedding"
-POINTS = {"double": 3, "Box": 2}
-SOURCE = '''# %% [markdown]
-# # Lesson: boxes
-
-# %%
-import math
-
-from checks import check
-from solutions.masking import Masks
-from solutions.tools import saw
-
-
-# %%
-if __name__ == "__main__":
-    # a demo
-    from lessons import figures
-
-    text = """
-    kept
-  as it is
-"""
-
-    print(f"{text}")  # said
-
-
-# %% exercise="double"
-def double(x):
-    """Twice x."""
-    ### BEGIN SOLUTION
-    # the secret
-    return 2 * x
-    ### END SOLUTION
-
-
-# %%
-if __name__ == "__main__":
-    check("double")
-
-# %% [markdown]
-# Between.
-
-# %% exercise="Box"
-class Box:
-    """A box."""
-
-    def __init__(self, side):
-        ### BEGIN SOLUTION
-        self.side = side
-        ### END SOLUTION
-
-    def area(self):
-        """Its area."""
-        ### BEGIN SOLUTION
-        return self.side**2
-        ### END SOLUTION
-
-
-# %%
-if __name__ == "__main__":
-    check("Box")
-
-# %% [markdown] question="why_boxes" points=2
-# Why boxes?
-#
-# ### BEGIN SOLUTION
-# They tile. 1 point for tiling, 1 for why.
-# ### END SOLUTION
-'''
+from solutions.release import ReleaseError, build, build_course, lift, to_bytes, write
+from solutions.tests.helpers.boxes_lesson import NAME, POINTS, SOURCE, edit, solve
+from solutions.tests.helpers.course_lessons import lesson_of_the_course
 
 
 @pytest.fixture
@@ -402,16 +333,6 @@ def released(lesson, tmp_path):
     return path
 
 
-def edit(path, change):
-    notebook = nbformat.read(path, as_version=4)
-    change(notebook)
-    nbformat.write(notebook, path)
-
-
-def solve(notebook):
-    notebook.cells[4].source = "def double(x):\n    return x + x"
-
-
 EDITS = {
     "code": solve,
     "an answer": lambda notebook: notebook.cells[-1].update(source="Because."),
@@ -492,154 +413,13 @@ def test_the_digest_ignores_what_front_ends_change(lesson):
     assert digest(written) != lesson.released.metadata.course.digest
 
 
-# The folder that a class gets
-
-CHECK_FILE = '''"""Lesson 1."""
-from checks.tool.exercise import exercise
-from checks.tool.expect import expect_equal
-
-
-def double(lesson, x):
-    return lesson.double(x)
-
-
-def area(lesson, side):
-    return lesson.Box(side).area()
-
-
-@exercise("double", points=3)
-def test_double(learner):
-    """Twice."""
-    expect_equal(learner(double, 4), 8, called=learner.called)
-
-
-@exercise("Box", points=2)
-def test_box_area(learner):
-    """Side squared."""
-    expect_equal(learner(area, 3), 9, called=learner.called)
-'''
-
-
-@pytest.fixture
-def root(tmp_path):
-    """A course of three lessons whose lessons/__init__.py and checks/ are the real ones, but for the check files."""
-    real, root = Path(lessons.__file__).parents[1], tmp_path / "course"
-    made = {
-        "solutions/kit.md": "read me",
-        "requirements.txt": "-e .",
-        "lessons/figures.py": "",
-        "lessons/01_patch_embedding/01_patch_embedding.ipynb": "someone's work",
-        "checks/test_01_patch_embedding.py": CHECK_FILE,
-        "checks/test_02_vision_transformer.py": CHECK_FILE,
-        "checks/test_03_masking.py": CHECK_FILE,
-        "checks/__pycache__/old.pyc": "",
-        "data/__init__.py": "",
-        "data/photos/cat.jpg": "",
-        "data/cifar10/big.bin": "",
-        "solutions/__init__.py": "",
-        "solutions/patch_embedding.py": "from solutions.helper import x",
-        "solutions/helper.py": "import os",
-        "solutions/tools.py": "saw = 1",
-        "solutions/vision_transformer.py": "",
-        "solutions/masking.py": "",
-        "solutions/tests/test_x.py": "",
-    }
-    for name, text in made.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    shutil.copy(real / "lessons" / "__init__.py", root / "lessons")
-    shutil.copy(real / "pyproject.toml", root)
-    for path in (real / "checks").glob("*.py"):
-        if not path.name.startswith("test_"):
-            shutil.copy(path, root / "checks")
-    return root
-
-
-def kit_lessons(demo=""):
-    plain = SOURCE.replace("from solutions.masking import Masks\n", "")
-    return [build(name, plain.replace("import math", f"import math\n{demo}"), POINTS) for name in lessons.LESSONS[:3]]
-
-
-def test_a_kit_holds_no_more_than_its_lesson_needs(root, tmp_path):
-    kit = tmp_path / "kit"
-    write_kit(kit_lessons(), "vision_transformer", kit, root)
-    held = {path.relative_to(kit).as_posix() for path in kit.rglob("*") if path.is_file()}
-    assert {name for name in held if not name.startswith("checks/")} == {
-        "README.md",
-        "requirements.txt",
-        "pyproject.toml",
-        "lessons/__init__.py",
-        "lessons/figures.py",
-        "lessons/01_patch_embedding/01_patch_embedding.ipynb",
-        "lessons/02_vision_transformer/02_vision_transformer.ipynb",
-        "data/__init__.py",
-        "data/photos/cat.jpg",
-        "solutions/__init__.py",
-        "solutions/patch_embedding.py",
-        "solutions/helper.py",
-        "solutions/tools.py",
-    }
-    assert {name for name in held if "test_" in name} == {
-        "checks/test_01_patch_embedding.py",
-        "checks/test_02_vision_transformer.py",
-    }
-    assert "NotImplementedError" in (kit / "lessons/01_patch_embedding/01_patch_embedding.ipynb").read_text()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["course", "kit"]
-
-
-@pytest.fixture(scope="module")
-def real_course():
-    sources = {name: (release.ROOT / "solutions" / f"{name}.py").read_text() for name in lessons.LESSONS}
-    return build_course(sources, checks.tool.exercise.catalogue())
-
-
-@pytest.mark.parametrize("number", range(len(lessons.LESSONS)), ids=lessons.LESSONS)
-def test_the_kit_of_a_lesson_holds_the_solutions_of_earlier_ones_alone(real_course, number, tmp_path):
-    write_kit(real_course, lessons.LESSONS[number], tmp_path / "kit")
-    held = {path.stem for path in (tmp_path / "kit" / "solutions").iterdir()}
-    assert held == {"__init__", *lessons.LESSONS[:number]}
-    readme = (tmp_path / "kit" / "README.md").read_text()
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", readme) if "://" not in link]
-    assert links and all((tmp_path / "kit" / link).exists() for link in links)
-
-
-@pytest.mark.parametrize("number", range(len(lessons.LESSONS)), ids=lessons.LESSONS)
-def test_importing_a_lesson_trains_nothing(real_course, number, monkeypatch):
+@pytest.mark.parametrize("name", lessons.LESSONS)
+def test_importing_a_lesson_trains_nothing(name, monkeypatch):
     def step(*_, **__):
         raise RuntimeError("an import ran a training")
 
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
-    name = lessons.LESSONS[number]
-    module = lessons.load_lesson(name, Path(f"{name}.ipynb"), to_bytes(real_course[number].released), reference=True)
+    content = to_bytes(lesson_of_the_course(name).released)
+    module = lessons.load_lesson(name, Path(f"{name}.ipynb"), content, reference=True)
     lessons.forget(name)
     assert not [why for why in module.__report__.failed.values() if "ran a training" in why]
-
-
-def test_a_kit_that_needs_what_it_withholds_is_refused(root, tmp_path):
-    (root / "solutions/tools.py").write_text("from solutions.masking import sample_masks\nsaw = 1")
-    with pytest.raises(ReleaseError, match=r"would need solutions/masking.py, which is still to be solved"):
-        write_kit(kit_lessons(), "masking", tmp_path / "kit", root)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["course"]
-
-
-def test_a_kit_goes_into_a_new_folder_only(root, tmp_path):
-    kit = tmp_path / "kit"
-    kit.mkdir()
-    write_kit(kit_lessons(), NAME, kit, root)
-    with pytest.raises(ReleaseError, match="is not an empty folder"):
-        write_kit(kit_lessons(), NAME, kit, root)
-    with pytest.raises(lessons.LessonError, match="no lesson 'maskng'"):
-        write_kit(kit_lessons(), "maskng", tmp_path / "other", root)
-
-
-def test_a_kit_grades_by_itself(root, tmp_path):
-    kit = tmp_path / "kit"
-    write_kit(kit_lessons(), NAME, kit, root)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "IJEPA"))}
-    environment |= {"PYTHONPATH": str(kit), "OMP_NUM_THREADS": "1"}
-
-    edit(kit / "lessons/01_patch_embedding/01_patch_embedding.ipynb", solve)
-    command = [sys.executable, "-m", "pytest", "checks", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=kit, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "1/2" in done.stdout and "next: Box" in done.stdout

@@ -15,47 +15,18 @@ import torch
 from PIL import Image
 
 from solutions import train
+from solutions.tests.helpers.training import (
+    TINY,
+    TRAIN,
+    TWO_PROCESSES,
+    assert_identical,
+    checkpoint,
+    error_of,
+    start,
+    wait_for,
+)
 from solutions.train import main
 from solutions.trainer.report import verdict
-
-TINY = """--image-size 32 --patch-size 8 --dim 16 --depth 1 --heads 2 --predictor-dim 8 --predictor-depth 1
-    --predictor-heads 1 --batch-size 4 --precision fp32 --device cpu --log-every 6 --save-every 3""".split()
-TRAIN = [sys.executable, "-m", "solutions.train"]
-
-
-def start(*arguments, launcher=TRAIN) -> subprocess.Popen:
-    return subprocess.Popen(
-        [*launcher, *TINY, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def checkpoint(out: Path) -> dict:
-    return torch.load(out / "checkpoint.pt", weights_only=True)
-
-
-def assert_identical(left, right) -> None:
-    """Bit for bit, through every container."""
-    assert type(left) is type(right)
-    if isinstance(left, torch.Tensor):
-        assert left.dtype == right.dtype and torch.equal(left, right)
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys()
-        for key in left:
-            assert_identical(left[key], right[key])
-    elif isinstance(left, list | tuple):
-        assert len(left) == len(right)
-        for a, b in zip(left, right, strict=True):
-            assert_identical(a, b)
-    else:
-        assert left == right
-
-
-def wait_for(condition, process: subprocess.Popen, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.stdout.read()
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -189,14 +160,6 @@ def test_a_signal_after_the_last_step_leaves_the_report(tmp_path, monkeypatch, c
     assert "stopped" not in capsys.readouterr().err
 
 
-def error_of(capsys, *arguments) -> str:
-    """The one sentence of a run that must fail."""
-    assert main([*map(str, arguments)]) == 1
-    *progress, message = capsys.readouterr().err.strip().splitlines()
-    assert message.startswith("train: ") and all("images/s" in line for line in progress)
-    return message
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -263,7 +226,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(finished, tmp_path):
     code = f"""
 import resource
 from pathlib import Path
-from solutions.train import write_atomic
+from solutions.trainer.checkpoint import write_atomic
 resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2}, {len(before) // 2}))
 write_atomic(Path({str(out / "checkpoint.pt")!r}), bytes({len(before)}))
 """
@@ -279,17 +242,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step(capsys, tmp_path):
 
 
 def test_two_processes_average_to_the_gradient_of_one(tmp_path):
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "solutions.train",
-    ]
-    process = start("--steps", 1, "--out", tmp_path / "two", launcher=launcher)
+    process = start("--steps", 1, "--out", tmp_path / "two", launcher=TWO_PROCESSES)
     assert main([*TINY, "--steps", "1", "--out", str(tmp_path / "one")]) == 0
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
@@ -305,18 +258,8 @@ def test_two_processes_average_to_the_gradient_of_one(tmp_path):
 
 
 def test_a_dead_process_ends_the_run_with_an_error(tmp_path):
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "solutions.train",
-    ]
     out = tmp_path / "dead"
-    process = start("--steps", 100000, "--out", out, launcher=launcher)
+    process = start("--steps", 100000, "--out", out, launcher=TWO_PROCESSES)
     wait_for(lambda: (out / "checkpoint.pt").exists() and checkpoint(out)["step"] > 0, process)
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
     assert len(children) == 2

@@ -28,6 +28,7 @@ from checks.grader.inside.isolation import drop_privileges, enter_namespaces, li
 from checks.tool import learner
 
 CALLS = "checks.calls"
+# prefixes of modules; those of the course that a child may have are there already when a lesson is read
 NOT_A_LESSONS = ("solutions.", "checks.test_", "checks.grade", "checks.expected", f"{CALLS}.")
 
 

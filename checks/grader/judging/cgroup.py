@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from checks.grader.limits import Limits
+from checks.grader.judging.limits import Limits
 
 
 class CgroupError(Exception):

@@ -8,9 +8,9 @@ import sys
 import time
 from dataclasses import dataclass, field, replace
 
-from checks.grader.judging.links import ChildLink, Ended, SandboxedLearner, TimeLeft, ZygoteLink
-from checks.grader.limits import MESSAGE_CHARACTERS
-from checks.grader.results import FAILURES, CheckResult, ExerciseResult, Result, Status
+from checks.grader.judging.limits import MESSAGE_CHARACTERS
+from checks.grader.judging.links import ChildLink, Ended, NotSent, SandboxedLearner, TimeLeft, ZygoteLink
+from checks.grader.judging.results import FAILURES, CheckResult, ExerciseResult, Result, Status
 from checks.tool.exercise import Check, checks_by_exercise
 from checks.tool.learner import Learner, Verdict, run_check
 
@@ -99,9 +99,12 @@ def judge(check: Check, learner: Learner, lesson: str) -> Verdict:
     """The verdict of a check. If it raises, the reference tells whose fault that is: what a submission sends may be odd
     enough to do that, and must not stop its grade.
 
-    Raises GradeError if the check raises for the reference too.
+    Raises GradeError if the check raises for the reference too, or calls what no child has.
     """
-    verdict = run_check(check, learner)
+    try:
+        verdict = run_check(check, learner)
+    except NotSent as error:
+        raise GradeError(f"the check {check.__name__} can't be run: {error}") from None
     if verdict.status != "broken":
         return verdict
     error = re.findall(r"^([\w.]+)(?::|$)", verdict.page, re.MULTILINE)[-1]  # a message may have more lines

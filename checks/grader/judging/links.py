@@ -21,9 +21,9 @@ from torch import Tensor
 
 from checks.grader.inside import wire
 from checks.grader.judging.cgroup import Cgroup, CgroupError
+from checks.grader.judging.limits import ANSWER_SECONDS, FLAGS, TEXT_CHARACTERS, TEXTS, Limits
 from checks.grader.judging.manifest import ROOT, sent
-from checks.grader.limits import ANSWER_SECONDS, FLAGS, TEXT_CHARACTERS, TEXTS, Limits
-from checks.grader.results import Status
+from checks.grader.judging.results import Status
 from checks.tool.exercise import catalogue
 from checks.tool.learner import Learner, Outcome
 
@@ -63,6 +63,10 @@ class Ended(BaseException):
     def __init__(self, status: Status, reason: str):
         super().__init__(reason)
         self.status, self.reason = status, reason
+
+
+class NotSent(BaseException):
+    """A check is wrong, and no submission: it calls what no child has. Passes through the check, as Ended does."""
 
 
 # What is sent in
@@ -220,7 +224,7 @@ class ChildLink:
         content: bytes,
         admit: Callable[[], None],
     ):
-        self.channel, self.nonce, self.number = channel, secrets.token_hex(16), 0
+        self.channel, self.nonce, self.number, self.lesson = channel, secrets.token_hex(16), 0, lesson
         self.flags: list[str] = []
         self.time_left = time_left
         try:
@@ -233,7 +237,9 @@ class ChildLink:
         self.problem, self.notes = text(reply.get("problem")), texts(reply.get("notes"))
 
     def call(self, function: Callable[..., Any], inputs: tuple[Any, ...], seed: int) -> Outcome:
-        """Run function(lesson, *inputs) in the child. Raises Ended."""
+        """Run function(lesson, *inputs) in the child. Raises Ended, and NotSent for a function that is not there."""
+        if function.__module__ not in modules_for(self.lesson):
+            raise NotSent(f"it sends {function.__qualname__}, which is not in checks/calls/{self.lesson}.py")
         self.number += 1
         request = {"call": self.number, "module": function.__module__, "function": function.__name__}
         request |= {"inputs": inputs, "seed": seed}

@@ -30,8 +30,8 @@ JUDGING = "checks/grader/judging"
 
 
 def modules_in(folder: str) -> list[str]:
-    """The Python files of a folder, as paths from the course's folder on."""
-    return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / folder).glob("*.py"))
+    """The Python files below a folder, as paths from the course's folder on."""
+    return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py"))
 
 
 def readable() -> list[str]:
@@ -65,5 +65,5 @@ def checks_key(lesson: str) -> str:
 def digest_of(names: Iterable[str], about: str) -> str:
     digest = hashlib.sha256(about.encode())
     for name in names:
-        digest.update(hashlib.sha256((ROOT / name).read_bytes()).digest())
+        digest.update(name.encode() + hashlib.sha256((ROOT / name).read_bytes()).digest())
     return digest.hexdigest()

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from checks.grader.judging.limits import START_SECONDS, Limits
 from checks.grader.judging.links import Ended, SandboxError, TimeLeft, ZygoteLink
 from checks.grader.judging.manifest import ROOT, readable
-from checks.grader.limits import START_SECONDS, Limits
 from lessons import LESSONS
 
 COURSE = "/course"  # where the sandbox finds what it needs of the course

@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from checks.grader.judging.results import Status
 from checks.grader.limits import NAME_CHARACTERS
 from checks.grader.reports.pages import TEMPLATES, said_of
 from checks.grader.reports.text import folder_of, points_text, shown, shown_lines, write_text
-from checks.grader.results import SettledRow, Status
+from checks.grader.settled import SettledRow
 
 MARKUP = re.compile(r"[\\`*_\[\]<>&|~#]")  # of Markdown, within a line
 

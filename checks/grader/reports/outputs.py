@@ -13,7 +13,7 @@ from checks.grader.reports.feedback import write_feedback
 from checks.grader.reports.report import report_page
 from checks.grader.reports.tables import canvas, grades, write_gradescope, write_table
 from checks.grader.reports.text import write_text
-from checks.grader.results import SettledRow
+from checks.grader.settled import SettledRow
 from checks.tool.exercise import catalogue
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from checks.grader.judging.results import Status
 from checks.grader.limits import NAME_CHARACTERS
 from checks.grader.policy import count
 from checks.grader.reports.text import points_text, shown, shown_lines
-from checks.grader.results import SettledExercise, SettledRow, Status
+from checks.grader.settled import SettledExercise, SettledRow
 
 LETTERS = {
     Status.FLAGGED: "F",

@@ -10,10 +10,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from checks.grader.judging.results import Status
 from checks.grader.limits import LISTED_FILES
 from checks.grader.reports.pages import LETTERS, TEMPLATES
 from checks.grader.reports.text import folder_of, points_text
-from checks.grader.results import SettledExercise, SettledRow, Status
+from checks.grader.settled import SettledExercise, SettledRow
 from checks.tool.exercise import catalogue
 
 # what needs the instructor's eye, most urgent first, and what it means

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.grader.reports.text import folder_of, shown, shown_lines, write_text
-from checks.grader.results import SettledExercise, SettledRow
+from checks.grader.settled import SettledExercise, SettledRow
 from checks.tool.exercise import catalogue
 
 FORMULA = tuple("=+-@\t\r＝＋－＠")

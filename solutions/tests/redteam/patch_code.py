@@ -1,8 +1,8 @@
-# Replaces the code of a function of the check file, not the function.
+# Replaces the code of a function that runs beside it, not the function.
 # lesson: patch_embedding
 # status: flagged
 # points: 0
-# reason: patchify: it replaces the code of course_checks.patchify
+# reason: patchify: it replaces the code of checks.calls.patch_embedding.patchify
 
 import sys
 
@@ -10,8 +10,8 @@ import torch
 
 
 def tamper():
-    checks = sys.modules["course_checks"]
-    checks.patchify.__code__ = (lambda lesson, images, patch_size: "right").__code__
+    calls = sys.modules["checks.calls.patch_embedding"]
+    calls.patchify.__code__ = (lambda lesson, images, patch_size: "right").__code__
 
 
 def patchify(images, patch_size, now=tamper()):

@@ -1,9 +1,9 @@
-# Replaces the functions of the check file that run beside it.
+# Replaces the functions of the checks that run beside it.
 # lesson: patch_embedding
 # status: flagged
 # points: 0
 # reason: patchify: it replaces
-# says: course_checks.patchify
+# says: checks.calls.patch_embedding.patchify
 
 import sys
 
@@ -11,8 +11,8 @@ import torch
 
 
 def tamper():
-    checks = sys.modules["course_checks"]
-    checks.patchify = checks.unpatchify = lambda lesson, *inputs: "right"
+    calls = sys.modules["checks.calls.patch_embedding"]
+    calls.patchify = calls.unpatchify = lambda lesson, *inputs: "right"
 
 
 def patchify(images, patch_size, now=tamper()):

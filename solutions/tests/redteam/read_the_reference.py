@@ -18,9 +18,8 @@ def attempt(action):
 
 
 def escape():
-    places = [
-        f"{course}/{name}" for course in ("@COURSE@", "/course") for name in ("solutions/*.py", "checks/test_*.py")
-    ]
+    names = ("solutions/*.py", "checks/test_*.py", "checks/expected/*.py")
+    places = [f"{course}/{name}" for course in ("@COURSE@", "/course") for name in names]
     return [Path(path).read_text()[:20] for place in places for path in glob.glob(place)][0]
 
 

@@ -9,6 +9,8 @@ import sys
 
 import torch
 
+NOT_HERE = ("solutions.", "checks.test", "checks.expected", "checks.grader.judging")
+
 
 def patchify(images, patch_size):
     size = images.shape[1] * patch_size**2
@@ -18,5 +20,5 @@ def patchify(images, patch_size):
         frame = frame.f_back
     found += gc.get_objects()
     seen = [value for value in found if type(value) is torch.Tensor and value.ndim == 3 and value.shape[2] == size]
-    names = [name for name in sys.modules if name.startswith(("solutions.", "checks.test"))]
+    names = [name for name in sys.modules if name.startswith(NOT_HERE)]
     raise RuntimeError(f"ESCAPED: {names} {len(seen)}" if seen or names else "contained")

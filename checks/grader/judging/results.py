@@ -1,7 +1,7 @@
 """What grading gives: statuses, and a row for each student and lesson with its exercises and checks.
 
-A `Row` is what the checks say; it stands in record.jsonl. The instructor's policy makes a `SettledRow` of it, which is
-what tables and pages show.
+A `Row` is what the checks say; it stands in record.jsonl. What the instructor's policy makes of it is a `SettledRow`
+(checks/grader/settled.py).
 """
 
 from __future__ import annotations
@@ -116,45 +116,3 @@ class Row:
         exercises = {name: ExerciseResult.from_json(entry) for name, entry in line["exercises"].items()}
         facts = {name: line[name] for name in (*texts, "max_points", "file", "submitted", "seconds")}
         return cls(status=Status(line["status"]), exercises=exercises, notes=tuple(line["notes"]), **facts)
-
-
-@dataclass(frozen=True)
-class SettledExercise:
-    """An exercise after the instructor's policy. decision: a sentence, or ""."""
-
-    status: Status
-    points: float | None
-    max_points: int
-    reason: str
-    checks: tuple[CheckResult, ...]
-    marked: bool
-    decision: str
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question that a person marks. points: None if it is not marked yet."""
-
-    points: float | None
-    max_points: int
-    comment: str
-
-
-@dataclass(frozen=True)
-class SettledRow:
-    """A row after the instructor's policy: points withheld, marks by hand, late days."""
-
-    student: str
-    lesson: str
-    status: Status
-    points: float | None
-    max_points: int
-    reason: str
-    exercises: Mapping[str, SettledExercise]
-    questions: Mapping[str, Question]
-    notes: tuple[str, ...]
-    submitted: str | None
-
-    @property
-    def handed_in(self) -> bool:
-        return self.status not in (Status.MISSING, Status.UNGRADED)

@@ -1,0 +1,50 @@
+"""Rows after the instructor's policy: what tables, pages and the gradebook show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from checks.grader.judging.results import CheckResult, Status
+
+
+@dataclass(frozen=True)
+class SettledExercise:
+    """An exercise after the instructor's policy. decision: a sentence, or ""."""
+
+    status: Status
+    points: float | None
+    max_points: int
+    reason: str
+    checks: tuple[CheckResult, ...]
+    marked: bool
+    decision: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question that a person marks. points: None if it is not marked yet."""
+
+    points: float | None
+    max_points: int
+    comment: str
+
+
+@dataclass(frozen=True)
+class SettledRow:
+    """A row after the instructor's policy: points withheld, marks by hand, late days."""
+
+    student: str
+    lesson: str
+    status: Status
+    points: float | None
+    max_points: int
+    reason: str
+    exercises: Mapping[str, SettledExercise]
+    questions: Mapping[str, Question]
+    notes: tuple[str, ...]
+    submitted: str | None
+
+    @property
+    def handed_in(self) -> bool:
+        return self.status not in (Status.MISSING, Status.UNGRADED)

@@ -1,0 +1,58 @@
+"""Small runs of the trainer, and what they leave."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from solutions.train import main
+
+TINY = """--image-size 32 --patch-size 8 --dim 16 --depth 1 --heads 2 --predictor-dim 8 --predictor-depth 1
+    --predictor-heads 1 --batch-size 4 --precision fp32 --device cpu --log-every 6 --save-every 3""".split()
+TRAIN = [sys.executable, "-m", "solutions.train"]
+TWO_PROCESSES = [sys.executable, *"-m torch.distributed.run --standalone --nproc-per-node 2 -m solutions.train".split()]
+
+
+def start(*arguments, launcher=TRAIN) -> subprocess.Popen:
+    return subprocess.Popen(
+        [*launcher, *TINY, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def checkpoint(out: Path) -> dict:
+    return torch.load(out / "checkpoint.pt", weights_only=True)
+
+
+def assert_identical(left, right) -> None:
+    """Bit for bit, through every container."""
+    assert type(left) is type(right)
+    if isinstance(left, torch.Tensor):
+        assert left.dtype == right.dtype and torch.equal(left, right)
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_identical(left[key], right[key])
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right)
+        for a, b in zip(left, right, strict=True):
+            assert_identical(a, b)
+    else:
+        assert left == right
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.01)
+
+
+def error_of(capsys, *arguments) -> str:
+    """The one sentence of a run that must fail."""
+    assert main([*map(str, arguments)]) == 1
+    *progress, message = capsys.readouterr().err.strip().splitlines()
+    assert message.startswith("train: ") and all("images/s" in line for line in progress)
+    return message
