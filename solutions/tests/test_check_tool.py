@@ -291,7 +291,7 @@ def test_a_run_that_does_not_pass_explains_and_points_on(run, folder):
     status, out = run("--lessons", str(folder))
     assert status == 1
     assert re.search(r"called .*expected .*got .*likely +The patches run down the columns", out, re.DOTALL)
-    assert "3 todo" in out
+    assert "4 todo" in out
     assert "01_patch_embedding       [############............] 2/4" in out
     assert re.search(r"^next: patchify, in .*01_patch_embedding.ipynb, cell 2$", out, re.MULTILINE)
     assert "Traceback" not in out
@@ -382,7 +382,7 @@ def test_watch_runs_again_when_a_lesson_is_saved(folder):
             return "".join(iter(worker.stdout.readline, f"watching {folder} (Ctrl-C ends)\n"))
 
         assert "3 failed" not in (first := until_idle())
-        assert "3 todo" in first
+        assert "4 todo" in first
         path = folder / "01_patch_embedding" / "01_patch_embedding.ipynb"
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace(*reversed(COLUMN_MAJOR)), encoding="utf-8")
