@@ -103,8 +103,8 @@ def judge(check: Check, learner: Learner, lesson: str) -> Verdict:
     """
     try:
         verdict = run_check(check, learner)
-    except NotSent as error:
-        raise GradeError(f"the check {check.__name__} can't be run: {error}") from None
+    except NotSent as why:
+        raise GradeError(f"the check {check.__name__} can't be run: {why}") from None
     if verdict.status != "broken":
         return verdict
     error = re.findall(r"^([\w.]+)(?::|$)", verdict.page, re.MULTILINE)[-1]  # a message may have more lines
