@@ -18,7 +18,6 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +25,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from data import ImageError, Images, load_images
@@ -36,12 +34,16 @@ from solutions.trainer.checkpoint import CHECKPOINT, TrainingError, write_atomic
 from solutions.trainer.config import Config, parse, validate
 from solutions.trainer.machine import Processes, choose_device, choose_precision, stop_signals
 from solutions.trainer.metrics import Row, as_csv, measure
-from solutions.trainer.recipe import recipe_step
 from solutions.trainer.report import draw_pictures, write_report
+from solutions.trainer.step import FastStep, Group, LessonStep, Step
 
 PIECES = ("vision_transformer", "masking", "teacher", "predictor", "training")
 PROBE_IMAGES = 48  # held-out images that every row of metrics.csv is measured on
-SHOWN = ("held_out_loss", "per_position", "feature_std", "effective_rank")  # of the last row, beside the progress bar
+SHOWN = ("loss", "held_out_loss", "per_position", "feature_std", "effective_rank")  # beside the progress bar
+AGREE_EVERY = 10  # steps after which several processes tell each other of signals and of the clock
+LOOKS = 40  # at the clock, in a run of so many minutes: more steps or fewer are taken if that makes a difference
+DEVIATION = 0.05  # of the steps that were planned: less makes none
+FOR_STEPS = 0.95  # of the time; the rest is for the report and its pictures
 
 
 def load_pieces(package: str) -> SimpleNamespace:
@@ -97,133 +99,177 @@ class Run:
         self.config, self.out, self.pieces, self.device, self.processes = config, out, pieces, device, processes
         self.images, self.held_out = sources
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
-        self.train_step: Callable[..., Tensor] = pieces.train_step
-        if not config.is_plain:
-            self.train_step = functools.partial(recipe_step, pieces, config)
         self.probe = self.held_out.indices_at(0, min(PROBE_IMAGES, len(self.held_out)))
         self.probe_images = self.held_out.batch(self.probe).to(device)
         try:
-            self.model, self.optimizer = self.assemble()
-            self.probe_masks = self.masks(len(self.probe), config.seed)
+            self.model, self.optimizer, self.train_step = self.assemble()
+            self.probe_masks = self.masks(len(self.probe), torch.Generator().manual_seed(config.seed))
         except ValueError as error:
             raise TrainingError(f"these sizes do not work: {error}") from None
         self.networks = {name: getattr(self.model, name) for name in ("student", "teacher", "predictor")}
         self.step = 0
         self.rows: list[Row] = []
-        self.recent: list[float] = []  # the training losses since the last row
+        self.unread: list[Tensor] = []  # training losses that are still on the device
+        self.recent: list[float] = []  # those since the last row
+        self.seconds = 0.0  # of training, before this process went on with it
+        self.saved = 0.0, 0  # the time on the clock below, and the step, of the last checkpoint
+        self.started = time.perf_counter()
 
-    def assemble(self) -> tuple[nn.Module, torch.optim.Optimizer]:
-        model = build_model(self.pieces, self.config).to(self.device)
-        groups = self.pieces.parameter_groups(model, self.config.weight_decay)
-        return model, torch.optim.AdamW(groups, lr=self.config.lr)
+    def assemble(self) -> tuple[nn.Module, torch.optim.Optimizer, Step]:
+        """A new model, its optimizer, and what trains it for a step."""
+        config, device = self.config, self.device
+        model = build_model(self.pieces, config).to(device)
+        groups = self.pieces.parameter_groups(model, config.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, config.beta2), fused=device.type != "mps")
+        if config.pieces == "lessons":
+            return model, optimizer, LessonStep(config, self.pieces, model, optimizer, device, self.processes)
+        return model, optimizer, FastStep(config, model, optimizer, device, self.processes)
 
-    def masks(self, batch_size: int, seed: int, share: slice = slice(None)) -> Masks:
+    def masks(self, batch_size: int, generator: torch.Generator, share: slice = slice(None)) -> Masks:
         """The masks of a batch, or of this process's share of it."""
-        masks = self.pieces.sample_masks(batch_size, self.config.grid_size, torch.Generator().manual_seed(seed))
+        masks = self.pieces.sample_masks(batch_size, self.config.grid_size, generator)
         return type(masks)(*(indices[share].to(self.device) for indices in masks))
 
-    def advance(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> Tensor:
+    def group(self, step: int, number: int) -> Group:
+        """Images and masks of a group of a step's batch, or of this process's share of it."""
+        config, processes = self.config, self.processes
+        place = config.group(number)
+        size = place.stop - place.start
+        share = processes.share(size) if config.groups % processes.count else slice(size)
+        generator = torch.Generator().manual_seed(seed_of(config, step) + (number << 40))
+        masks = self.masks(size, generator, share)
+        images = self.images.batch(self.images.indices_at(step, config.batch_size)[place][share]).to(self.device)
+        if config.flip:
+            mirrored = (torch.rand(size, generator=generator) < 0.5)[share].to(self.device)
+            images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+        return images, masks
+
+    def advance(self, train_step: Step, optimizer: torch.optim.Optimizer, step: int) -> Tensor:
         """Train one step -> its loss."""
-        config, pieces = self.config, self.pieces
-        step_seed = config.seed + 1_000_003 * (step + 1)
-        torch.manual_seed(step_seed)
-        share = self.processes.share(config.batch_size)
-        batch = self.images.batch(self.images.indices_at(step, config.batch_size)[share]).to(self.device)
-        masks = self.masks(config.batch_size, step_seed, share)
+        config, pieces, groups = self.config, self.pieces, range(self.config.groups)
+        torch.manual_seed(seed_of(config, step))
         warmup_steps = round(config.warmup * config.steps)
         lr = pieces.learning_rate_at(step, config.steps, warmup_steps, peak=config.lr, start=config.lr / 5)
         decay = pieces.weight_decay_at(step, config.steps, config.weight_decay, 10 * config.weight_decay)
-        for group in optimizer.param_groups:
-            group["lr"], group["weight_decay"] = lr, decay if group["weight_decay"] else 0.0
+        for values in optimizer.param_groups:
+            values["lr"], values["weight_decay"] = lr, decay if values["weight_decay"] else 0.0
         momentum = pieces.momentum_at(step, config.steps, config.momentum)
-        with self.autocast:
-            return self.train_step(model, batch, masks, optimizer, momentum)
+        own = groups if len(groups) % self.processes.count else groups[self.processes.share(len(groups))]
+        return train_step(functools.partial(self.group, step), own, momentum)
 
     def plan(self) -> None:
-        """Choose the steps that fit into the time that was asked for, by those that fit into 2 % of it."""
+        """Choose the steps that fit into the time that was asked for, by those that fit into 1 % of it."""
         minutes = self.config.minutes
         times: list[float] = []
-        model, optimizer = self.assemble()
-        while len(times) < 6 or sum(times) < 0.02 * 60 * minutes:
+        _, optimizer, train_step = self.assemble()
+        while len(times) < 6 or self.processes.agree(sum(times) < 0.01 * 60 * minutes, self.device):
             start = time.perf_counter()
-            self.advance(model, optimizer, len(times)).item()
+            self.advance(train_step, optimizer, len(times)).item()
             times.append(time.perf_counter() - start)
-        each = statistics.mean(times[2:])  # the first two only warm up
-        fit = max(1, int(0.93 * 60 * minutes / each))  # the rest: start, metrics, pictures
-        steps = min(fit, self.config.most_steps or fit)
-        self.config = dataclasses.replace(self.config, steps=steps)
-        enough = f", {steps} are enough" if steps < fit else ""
-        size = self.config.batch_size
-        print(f"{fit} steps of {size} images fit into {minutes:g} minutes{enough}", file=sys.stderr)
+        config = self.config = self.with_steps(statistics.fmean(times[2:]))  # the first two only warm up
+        if self.processes.is_first:
+            enough = ", which are enough" if config.steps == config.most_steps else ""
+            planned = f"{config.steps} steps of {config.batch_size} images"
+            print(f"{planned} for {minutes:g} minutes{enough}", file=sys.stderr)
+
+    def with_steps(self, each: float) -> Config:
+        """As many steps in all as fit if one takes so many seconds."""
+        config = self.config
+        fit = self.step + (FOR_STEPS * 60 * config.minutes - self.clock()) / each
+        steps = max(self.step + 1, round(min(fit, config.most_steps or fit)))
+        return dataclasses.replace(config, steps=self.processes.agree(steps, self.device))
+
+    def follow_the_clock(self) -> None:
+        """Take more or fewer steps if those since the last checkpoint were faster or slower than was planned."""
+        then, step = self.saved
+        if step < self.step < self.config.steps:
+            config = self.with_steps((self.clock() - then) / (self.step - step))
+            if abs(config.steps - self.config.steps) > DEVIATION * self.config.steps:
+                self.config = config
+
+    def clock(self) -> float:
+        """Seconds of training so far, in all processes that have worked on this run one after the other."""
+        return self.seconds + time.perf_counter() - self.started
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
         for name, network in self.networks.items():
             network.load_state_dict(checkpoint[name])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.step, self.rows, self.recent = checkpoint["step"], checkpoint["rows"], checkpoint["recent"]
+        self.seconds = checkpoint["seconds"]
+        self.saved = self.clock(), self.step
 
-    def prepare(self) -> None:
-        """Compile the networks, and let those that are trained share their gradients among the processes."""
-        if self.config.compile:
-            for network in self.networks.values():
-                network.compile(dynamic=True)  # the number of context and target patches changes from batch to batch
-        if self.processes.count > 1:
-            self.model.student = DistributedDataParallel(self.model.student, broadcast_buffers=False)
-            self.model.predictor = DistributedDataParallel(self.model.predictor, broadcast_buffers=False)
+    def read_losses(self) -> None:
+        """Fetch the losses that are still on the device: the mean over the processes.
+
+        Raises TrainingError for one that is not finite.
+        """
+        if not self.unread:
+            return
+        first = self.step - len(self.unread) + 1
+        losses = self.processes.sum(torch.stack(self.unread).float()).div_(self.processes.count).tolist()
+        self.unread.clear()
+        self.recent += losses
+        for step, loss in enumerate(losses, start=first):
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss} at step {step}: try a lower --lr or --precision fp32; "
+                    "the checkpoint before it is kept"
+                )
 
     def log(self) -> None:
         """Measure, and write metrics.csv."""
-        with self.autocast:
-            row = measure(self.networks, self.probe_images, self.probe_masks, self.config.target_norm)
-        loss = statistics.fmean(self.recent) if self.recent else row["held_out_loss"]
-        self.rows.append({"step": self.step, "loss": loss, **row})
+        self.read_losses()
+        if self.processes.is_first:
+            with self.autocast:
+                row = measure(self.networks, self.probe_images, self.probe_masks, self.config.target_norm)
+            loss = statistics.fmean(self.recent) if self.recent else row["held_out_loss"]
+            self.rows.append({"step": self.step, "loss": loss, **row})
+            write_atomic(self.out / "metrics.csv", as_csv(self.rows))
         self.recent.clear()
-        write_atomic(self.out / "metrics.csv", as_csv(self.rows))
 
     def save(self) -> None:
-        state = {name: network.state_dict() for name, network in self.networks.items()}
-        state |= {"optimizer": self.optimizer.state_dict(), "config": dataclasses.asdict(self.config)}
-        buffer = io.BytesIO()
-        torch.save(state | {"step": self.step, "rows": self.rows, "recent": self.recent}, buffer)
-        write_atomic(self.out / CHECKPOINT, buffer.getvalue())
+        self.read_losses()
+        if self.config.minutes:
+            self.follow_the_clock()
+        self.saved = self.clock(), self.step
+        if self.processes.is_first:
+            state = {name: network.state_dict() for name, network in self.networks.items()}
+            state |= {"optimizer": self.optimizer.state_dict(), "config": dataclasses.asdict(self.config)}
+            state |= {"step": self.step, "rows": self.rows, "recent": self.recent, "seconds": self.clock()}
+            buffer = io.BytesIO()
+            torch.save(state, buffer)
+            write_atomic(self.out / CHECKPOINT, buffer.getvalue())
 
     def loop(self, received: list[int]) -> bool:
-        """Train to the end, or to the end of the step in which a signal is received -> whether one stopped it."""
-        config, first = self.config, self.processes.is_first
-        size = config.batch_size
-        bar = tqdm(total=config.steps * size, initial=self.step * size, unit=" images", disable=not first)
-        stopping = False
+        """Train to the end, or until a signal is received -> whether one stopped it."""
+        first, size, stopping = self.processes.is_first, self.config.batch_size, False
+        total, done = self.config.steps * size, self.step * size
+        bar = tqdm(total=total, initial=done, unit=" images", disable=not first, mininterval=0.5, smoothing=0.1)
         with bar:
-            while self.step < config.steps and not stopping:
-                loss = self.advance(self.model, self.optimizer, self.step)
-                stopping = self.count(loss, received)
+            while self.step < self.config.steps and not stopping:
+                self.unread.append(self.advance(self.train_step, self.optimizer, self.step))
+                self.step += 1
                 bar.update(size)
-                if first:
-                    last = self.step == config.steps
-                    now = {"loss": self.recent[-1]}
-                    if last or self.step % config.log_every == 0:
-                        self.log()
-                    now |= {name: self.rows[-1][name] for name in SHOWN}
-                    bar.set_postfix({name: f"{value:.3g}" for name, value in now.items()}, refresh=False)
-                    if last or stopping or self.step % config.save_every == 0:
-                        self.save()
+                last = self.step == self.config.steps
+                stopping, due = self.agreed(received)
+                if last or self.step % self.config.log_every == 0:
+                    self.log()
+                    bar.set_postfix({name: f"{self.rows[-1][name]:.3g}" for name in SHOWN} if first else {})
+                if last or stopping or due or self.step % self.config.save_every == 0:
+                    self.save()
+                    bar.total = self.config.steps * size
         return stopping
 
-    def count(self, loss: Tensor, received: list[int]) -> bool:
-        """Count a step whose loss all processes share -> whether one of them has received a signal.
-
-        Raises TrainingError for a loss that is not finite.
-        """
-        own = torch.stack([loss.float(), torch.tensor(float(len(received)), device=self.device)])
-        total, signals = self.processes.sum(own).tolist()
-        self.recent.append(total / self.processes.count)
-        self.step += 1
-        if not math.isfinite(self.recent[-1]):
-            raise TrainingError(
-                f"the loss is {self.recent[-1]} at step {self.step}: try a lower --lr or --precision fp32; "
-                "the checkpoint before it is kept"
-            )
-        return signals > 0
+    def agreed(self, received: list[int]) -> tuple[bool, bool]:
+        """Whether a process has received a signal, and whether it is time to look at the clock; all say the same."""
+        due = bool(self.config.minutes) and self.clock() - self.saved[0] > 60 * self.config.minutes / LOOKS
+        if self.processes.count == 1:
+            return bool(received), due
+        if self.step % AGREE_EVERY:
+            return False, False
+        flags = self.processes.sum(torch.tensor([float(bool(received)), float(due)], device=self.device)).tolist()
+        return flags[0] > 0, flags[1] > 0
 
     def report(self) -> None:
         """Write the pictures and report.md."""
@@ -239,6 +285,11 @@ class Run:
         report = write_report(self.config, self.rows)
         write_atomic(self.out / "report.md", report.encode())
         print(f"{report}\n{self.out} holds masks.png, loss.png, pca.png, report.md, metrics.csv and {CHECKPOINT}")
+
+
+def seed_of(config: Config, step: int) -> int:
+    """What all random numbers of a step come from."""
+    return config.seed + 1_000_003 * (step + 1)
 
 
 def train(
@@ -271,8 +322,7 @@ def train(
         run.restore(checkpoint)
     elif config.minutes:
         run.plan()
-    run.prepare()
-    if processes.is_first and not run.rows:
+    if not checkpoint:
         run.log()
         run.save()
     with stop_signals() as received:

@@ -1,11 +1,12 @@
 """The recipe: its terms against numpy, its values on the command line, and a run that survives."""
 
+import re
+
 import numpy as np
-import pytest
 import torch
 
 from solutions import train
-from solutions.tests.helpers.training import TINY, assert_identical, checkpoint, error_of
+from solutions.tests.helpers.training import TINY, assert_same_run, checkpoint, error_of
 from solutions.trainer.config import RECIPES, Config, parse
 from solutions.trainer.recipe import NORMALISE, variance_covariance
 
@@ -65,24 +66,80 @@ def test_a_recipe_goes_on_as_if_never_stopped(monkeypatch, tmp_path):
     (tmp_path / "again" / "checkpoint.pt").write_bytes(saved[1])
     assert checkpoint(tmp_path / "again")["step"] == 3
     assert train.main(["--resume", str(tmp_path / "again")]) == 0
-    assert_identical(checkpoint(tmp_path / "again"), checkpoint(tmp_path / "whole"))
+    assert_same_run(checkpoint(tmp_path / "again"), checkpoint(tmp_path / "whole"))
 
 
 def test_minutes_decide_how_many_steps(tmp_path, capsys):
-    assert train.main([*TINY, "--minutes", "0.02", "--out", str(tmp_path / "run")]) == 0
+    assert train.main([*TINY, "--minutes", "0.03", "--out", str(tmp_path / "run")]) == 0
     stored = checkpoint(tmp_path / "run")
     assert stored["step"] == stored["config"]["steps"] > 1
-    assert f"{stored['step']} steps of 4 images fit into 0.02 minutes" in capsys.readouterr().err
+    assert re.search(r"^\d+ steps of 4 images for 0.03 minutes$", capsys.readouterr().err, re.MULTILINE)
 
 
 def test_a_fast_machine_makes_no_more_steps_than_are_enough(tmp_path, capsys):
     assert train.main([*TINY, "--minutes", "0.05", "--most-steps", "3", "--out", str(tmp_path / "run")]) == 0
     stored = checkpoint(tmp_path / "run")
     assert stored["step"] == stored["config"]["steps"] == 3
-    assert "fit into 0.05 minutes, 3 are enough" in capsys.readouterr().err
+    assert "3 steps of 4 images for 0.05 minutes, which are enough" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("settings", [["--recipe", "minutes"], ["--minutes", "1"], ["--variance", "1"]])
-def test_several_processes_are_refused(capsys, monkeypatch, tmp_path, settings):
+class Clock:
+    """A clock that moves when a step is made, by so many seconds as the machine needs for it then."""
+
+    def __init__(self, monkeypatch, seconds_of):
+        self.now, self.steps = 0.0, 0
+        advance = train.Run.advance
+
+        def slow(run, *inputs):
+            self.now += seconds_of(self.steps)
+            self.steps += 1
+            return advance(run, *inputs)
+
+        monkeypatch.setattr(train.Run, "advance", slow)
+        monkeypatch.setattr(train.time, "perf_counter", lambda: self.now)
+
+
+def test_a_run_follows_the_clock_of_a_machine_that_was_busy_at_first(monkeypatch, tmp_path, capsys):
+    """Ten seconds a step for the first twenty, then one: of 600 seconds, 400 are left for steps of one second."""
+    clock = Clock(monkeypatch, lambda step: 10.0 if step < 20 else 1.0)
+    settings = ["--minutes", "10", "--log-every", "1000", "--save-every", "1000"]
+    assert train.main([*TINY, *settings, "--out", str(tmp_path / "run")]) == 0
+    planned = int(re.search(r"^(\d+) steps of 4 images", capsys.readouterr().err, re.MULTILINE)[1])
+    stored = checkpoint(tmp_path / "run")
+    assert planned < 60 and stored["step"] == stored["config"]["steps"] > 340
+    assert clock.now < 600
+
+
+def test_a_run_follows_the_clock_of_a_machine_that_becomes_busy(monkeypatch, tmp_path):
+    clock = Clock(monkeypatch, lambda step: 1.0 if step < 100 else 5.0)
+    settings = ["--minutes", "10", "--log-every", "1000", "--save-every", "1000"]
+    assert train.main([*TINY, *settings, "--out", str(tmp_path / "run")]) == 0
+    assert 150 < checkpoint(tmp_path / "run")["step"] < 220 and 500 < clock.now < 640
+
+
+def test_a_run_by_the_clock_goes_on_as_if_never_stopped(monkeypatch, tmp_path):
+    """From each of its checkpoints, with the plan that stands in it, on a machine that is as fast as before."""
+    saved, write = [], train.write_atomic
+
+    def keep(path, content):
+        write(path, content)
+        if path.name == "checkpoint.pt":
+            saved.append(content)
+
+    monkeypatch.setattr(train, "write_atomic", keep)
+    Clock(monkeypatch, lambda step: 4.0 if step < 12 else 1.0)
+    settings = ["--minutes", "2", "--log-every", "10", "--save-every", "1000"]
+    assert train.main([*TINY, *settings, "--out", str(tmp_path / "whole")]) == 0
+    assert len(saved) > 5
+    (tmp_path / "again").mkdir()
+    for content in (saved[-3], saved[len(saved) // 2]):
+        (tmp_path / "again" / "checkpoint.pt").write_bytes(content)
+        assert train.main(["--resume", str(tmp_path / "again")]) == 0
+        assert_same_run(checkpoint(tmp_path / "again"), checkpoint(tmp_path / "whole"))
+
+
+def test_groups_that_processes_would_have_to_share_are_refused(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert "without torchrun" in error_of(capsys, *TINY, *settings, "--out", tmp_path / "run")
+    for settings in (["--recipe", "minutes", "--steps", "3"], ["--variance", "1"]):
+        message = error_of(capsys, *TINY, *settings, "--out", tmp_path / "run")
+        assert "can't be shared among 2 processes: choose --group-size 2" in message

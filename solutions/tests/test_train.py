@@ -20,6 +20,7 @@ from solutions.tests.helpers.training import (
     TRAIN,
     TWO_PROCESSES,
     assert_identical,
+    assert_same_run,
     checkpoint,
     error_of,
     start,
@@ -125,7 +126,7 @@ def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
         )
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
-    assert_identical(checkpoint(out), checkpoint(finished))
+    assert_same_run(checkpoint(out), checkpoint(finished))
     assert (out / "metrics.csv").read_bytes() == (finished / "metrics.csv").read_bytes()
 
 
@@ -241,9 +242,17 @@ def test_a_loss_that_is_not_finite_stops_with_the_step(capsys, tmp_path):
     assert all(torch.isfinite(t).all() for t in checkpoint(tmp_path / "nan")["student"].values())
 
 
-def test_two_processes_average_to_the_gradient_of_one(tmp_path):
-    process = start("--steps", 1, "--out", tmp_path / "two", launcher=TWO_PROCESSES)
-    assert main([*TINY, "--steps", "1", "--out", str(tmp_path / "one")]) == 0
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "",  # one group, shared by both
+        "--batch-size 12 --group-size 3",  # four groups, two for each
+        "--batch-size 8 --group-size 4 --variance 1 --covariance 0.04 --target-norm batch",
+    ],
+)
+def test_two_processes_average_to_the_gradient_of_one(tmp_path, settings):
+    process = start(*settings.split(), "--steps", 1, "--out", tmp_path / "two", launcher=TWO_PROCESSES)
+    assert main([*TINY, *settings.split(), "--steps", "1", "--out", str(tmp_path / "one")]) == 0
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     one, two = checkpoint(tmp_path / "one"), checkpoint(tmp_path / "two")
@@ -255,6 +264,14 @@ def test_two_processes_average_to_the_gradient_of_one(tmp_path):
     assert one["recent"] == two["recent"] == [] and one["rows"][-1]["loss"] == pytest.approx(
         two["rows"][-1]["loss"], rel=1e-5
     )
+
+
+def test_two_processes_follow_one_clock(tmp_path):
+    process = start("--minutes", 0.05, "--out", tmp_path / "two", launcher=TWO_PROCESSES)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    stored = checkpoint(tmp_path / "two")
+    assert stored["step"] == stored["config"]["steps"] > 1
 
 
 def test_a_dead_process_ends_the_run_with_an_error(tmp_path):

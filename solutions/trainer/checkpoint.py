@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 CHECKPOINT = "checkpoint.pt"
-PARTS = ("config", "step", "student", "teacher", "predictor", "optimizer", "rows", "recent")
+PARTS = ("config", "step", "student", "teacher", "predictor", "optimizer", "rows", "recent", "seconds")
 
 
 class TrainingError(Exception):

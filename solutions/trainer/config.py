@@ -56,11 +56,14 @@ class Config:
     predictor_depth: int = option(2, "blocks of the predictor")
     predictor_heads: int = option(2, "attention heads of the predictor")
     batch_size: int = option(32, "images a step, of all processes together")
+    group_size: int = option(16, "images that share the sizes of their masks; a core works on one group at a time")
     steps: int = option(200, "optimiser steps of the whole run")
     minutes: float = option(0.0, "if not 0: as many steps as fit into this time, measured at the start")
     most_steps: int = option(0, "if not 0: no more of them than this")
     lr: float = option(1e-3, "peak learning rate")
     warmup: float = option(0.1, "fraction of the steps in which the learning rate rises")
+    beta2: float = option(0.999, "AdamW's second beta")
+    flip: bool = option(False, "mirror half of the training images")
     weight_decay: float = option(0.04, "weight decay at the start; it ends at ten times this")
     momentum: float = option(0.996, "EMA momentum of the teacher at the start; it ends at 1")
     target_norm: str = option(
@@ -84,6 +87,16 @@ class Config:
     def grid_size(self) -> int:
         """Patches a side."""
         return self.image_size // self.patch_size
+
+    @property
+    def groups(self) -> int:
+        """How many groups a batch is, all about equally large. The lessons' own train_step takes it as one."""
+        return math.ceil(self.batch_size / self.group_size) if self.pieces == "solutions" else 1
+
+    def group(self, number: int) -> slice:
+        """The images of a group, in their batch."""
+        start, stop = (place * self.batch_size // self.groups for place in (number, number + 1))
+        return slice(start, stop)
 
     @property
     def is_plain(self) -> bool:
@@ -156,10 +169,10 @@ def configure(given: dict[str, Any]) -> Config:
 def validate(config: Config, processes: int) -> None:
     """Raise TrainingError for the first setting that cannot work."""
     sizes = ("image_size", "patch_size", "dim", "depth", "heads", "predictor_dim", "predictor_depth", "predictor_heads")
-    for name in (*sizes, "batch_size", "steps", "log_every", "save_every"):
+    for name in (*sizes, "batch_size", "group_size", "steps", "log_every", "save_every"):
         if getattr(config, name) < 1:
             raise TrainingError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(config, name)}")
-    limits = {"warmup": 1, "momentum": 1, "minutes": 10_000, "most_steps": math.inf}
+    limits = {"warmup": 1, "momentum": 1, "beta2": 1, "minutes": 10_000, "most_steps": math.inf}
     for name in (*limits, "lr", "weight_decay", "variance", "covariance"):
         low, high = 0, limits.get(name, math.inf)
         if not low <= getattr(config, name) <= high:
@@ -179,5 +192,8 @@ def validate(config: Config, processes: int) -> None:
         raise TrainingError(
             f"--batch-size {config.batch_size} is not a multiple of the {processes} processes: make it one"
         )
-    if processes > 1 and (config.minutes or not config.is_plain):
-        raise TrainingError("the recipe needs the whole batch in one process: start it without torchrun")
+    if config.groups % processes and not config.is_plain:
+        raise TrainingError(
+            f"this recipe uses the statistics of a group, and {config.groups} group(s) can't be shared among "
+            f"{processes} processes: choose --group-size {max(1, config.batch_size // processes)} or a divisor of it"
+        )

@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from solutions.trainer.checkpoint import TrainingError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,11 @@ class Processes:
         if self.count > 1:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(minutes=10))
 
-    def share(self, batch_size: int) -> slice:
-        """This process's part of a global batch."""
-        return slice(self.rank * batch_size // self.count, (self.rank + 1) * batch_size // self.count)
+    def share(self, length: int) -> slice:
+        """This process's part of so many things."""
+        return slice(self.rank * length // self.count, (self.rank + 1) * length // self.count)
 
-    def agree(self, value: str, device: torch.device) -> str:
+    def agree(self, value: T, device: torch.device) -> T:
         """The first process's value, in all of them."""
         values = [value]
         if self.count > 1:
