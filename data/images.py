@@ -20,18 +20,34 @@ class ImageError(Exception):
     """The images asked for can't be given. The message is one sentence for the user: what is wrong and what to do."""
 
 
+class Canvases(NamedTuple):
+    """Pixels that lie in memory, uint8 [H, W, 3] each, and the square of each image: canvas, top, left, side [n, 4]."""
+
+    pixels: Sequence[np.ndarray]
+    squares: np.ndarray
+
+    def read(self, indices: list[int]) -> list[np.ndarray]:
+        """The squares at these indices, each at its native size."""
+        return [
+            self.pixels[canvas][top : top + side, left : left + side]
+            for canvas, top, left, side in self.squares[indices].tolist()
+        ]
+
+
 class Source(NamedTuple):
     """What a source of images hands over.
 
     read: indices -> that many square uint8 arrays [side, side, 3], each at its native size.
     labels: long [count], or None where the source has no classes. For diagnostics; training never looks at them.
     class_names: the name of each label.
+    canvases: where the pixels lie, if they are in memory.
     """
 
     count: int
     read: Callable[[list[int]], list[np.ndarray]]
     labels: Tensor | None
     class_names: tuple[str, ...]
+    canvases: Canvases | None = None
 
 
 class Images:
@@ -45,6 +61,7 @@ class Images:
         self.class_names = source.class_names
         self.image_size = image_size
         self.seed = seed
+        self.canvases = source.canvases
         self._count = source.count
         self._read = source.read
 

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm.auto import tqdm
 
-from data.images import ImageError, Source
+from data.images import Canvases, ImageError, Source
 
 HERE = Path(__file__).parent
 CIFAR10_FOLDER = HERE / "cifar10"
@@ -52,14 +52,9 @@ def photographs(split: str, seed: int) -> Source:
     for label, region in enumerate(regions):
         boxes[label :: len(regions)] = _choose_crops(region, draws[label :: len(regions)])
 
-    def read(indices: list[int]) -> list[np.ndarray]:
-        crops = []
-        for index in indices:
-            top, left, side = boxes[index]
-            crops.append(regions[index % len(regions)][top : top + side, left : left + side])
-        return crops
-
-    return Source(count, read, torch.arange(count) % len(regions), names)
+    labels = np.arange(count) % len(regions)
+    canvases = Canvases(regions, np.column_stack([labels, boxes]))
+    return Source(count, canvases.read, torch.from_numpy(labels), names, canvases)
 
 
 def _region(photograph: np.ndarray, held_out_side: str, split: str) -> np.ndarray:
@@ -110,12 +105,14 @@ def cifar10(split: str) -> Source:
             f"CIFAR-10 could not be downloaded to {CIFAR10_FOLDER} ({error}): use the embedded photographs "
             f'("photos"), or unpack {CIFAR10.url} into that folder yourself'
         ) from error
-    pixels = dataset.data
+    canvases = whole(dataset.data)
+    return Source(len(dataset.data), canvases.read, torch.tensor(dataset.targets), tuple(dataset.classes), canvases)
 
-    def read(indices: list[int]) -> list[np.ndarray]:
-        return [pixels[index] for index in indices]
 
-    return Source(len(pixels), read, torch.tensor(dataset.targets), tuple(dataset.classes))
+def whole(pixels: Sequence[np.ndarray]) -> Canvases:
+    """Each of these square images as a canvas of its own."""
+    squares = [(number, 0, 0, len(image)) for number, image in enumerate(pixels)]
+    return Canvases(pixels, np.array(squares))
 
 
 def folder(path: Path, image_size: int, split: str, seed: int, min_side: int) -> Source:
@@ -157,14 +154,14 @@ def folder(path: Path, image_size: int, split: str, seed: int, min_side: int) ->
     paths = [files[split][index] for index in kept]
 
     def read(indices: list[int]) -> list[np.ndarray]:
-        if pixels is not None:
-            return [pixels[index] for index in indices]
         with ThreadPoolExecutor(THREADS) as pool:
             return list(pool.map(lambda index: _reread(paths[index], 2 * image_size), indices))
 
+    canvases = None if pixels is None else whole(pixels)
+    read = canvases.read if canvases else read
     if len(class_names) < 2:
-        return Source(len(kept), read, None, ())
-    return Source(len(kept), read, labels, tuple(class_names))
+        return Source(len(kept), read, None, (), canvases)
+    return Source(len(kept), read, labels, tuple(class_names), canvases)
 
 
 def _image_files(root: Path) -> list[Path]:

@@ -18,6 +18,7 @@ import signal
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,9 +28,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from data import ImageError, Images, load_images
+from data import ImageError, Images, load_images, on_device
 from lessons import LessonError, unwritten
 from solutions.masking import Masks
+from solutions.trainer.ahead import Ahead
 from solutions.trainer.checkpoint import CHECKPOINT, TrainingError, write_atomic
 from solutions.trainer.config import Config, parse, validate
 from solutions.trainer.machine import Processes, choose_device, choose_precision, stop_signals
@@ -98,6 +100,10 @@ class Run:
     ):
         self.config, self.out, self.pieces, self.device, self.processes = config, out, pieces, device, processes
         self.images, self.held_out = sources
+        self.pixels = on_device(self.images, device)
+        # a device works while the next groups are made, and so do the cores while files are read
+        waits = device.type != "cpu" or self.images.canvases is None
+        self.make: Callable[[int, int], Group] = Ahead(self.group) if waits else self.group
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
         self.probe = self.held_out.indices_at(0, min(PROBE_IMAGES, len(self.held_out)))
         self.probe_images = self.held_out.batch(self.probe).to(device)
@@ -138,7 +144,7 @@ class Run:
         share = processes.share(size) if config.groups % processes.count else slice(size)
         generator = torch.Generator().manual_seed(seed_of(config, step) + (number << 40))
         masks = self.masks(size, generator, share)
-        images = self.images.batch(self.images.indices_at(step, config.batch_size)[place][share]).to(self.device)
+        images = self.pixels.batch(self.images.indices_at(step, config.batch_size)[place][share]).to(self.device)
         if config.flip:
             mirrored = (torch.rand(size, generator=generator) < 0.5)[share].to(self.device)
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
@@ -155,7 +161,7 @@ class Run:
             values["lr"], values["weight_decay"] = lr, decay if values["weight_decay"] else 0.0
         momentum = pieces.momentum_at(step, config.steps, config.momentum)
         own = groups if len(groups) % self.processes.count else groups[self.processes.share(len(groups))]
-        return train_step(functools.partial(self.group, step), own, momentum)
+        return train_step(functools.partial(self.make, step), own, momentum)
 
     def plan(self) -> None:
         """Choose the steps that fit into the time that was asked for, by those that fit into 1 % of it."""

@@ -8,11 +8,14 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from solutions.masking import Masks, sample_masks
 from solutions.patch_embedding import patchify
 from solutions.predictor import Predictor
 from solutions.teacher import update_teacher
+from solutions.trainer.ahead import Ahead
 from solutions.trainer.config import Config
 from solutions.trainer.forward import infer, student_tokens, teacher_tokens, teacher_tokens_at
 from solutions.trainer.machine import Processes
@@ -195,3 +198,43 @@ def test_each_worker_has_its_own():
         return own
 
     assert {*pool.map(work, range(4))} == {"a", "b"}
+
+
+def test_groups_made_ahead_are_those_that_are_asked_for():
+    made = []
+
+    def make(step: int, number: int) -> tuple[int, int]:
+        made.append((step, number))
+        return step, number
+
+    ahead = Ahead(make)
+    found = [ahead(step, number) for step in range(4) for number in range(2)]
+    assert found == [(step, number) for step in range(4) for number in range(2)]
+    assert ahead(9, 0) == (9, 0)  # a run that goes on from another step
+    assert len(made) == len(set(made))
+
+
+class Kinds(TorchDispatchMode):
+    """The types of all tensors that are made inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        self.seen |= {leaf.dtype for leaf in tree_leaves(made) if isinstance(leaf, torch.Tensor)}
+        return made
+
+
+@pytest.mark.parametrize("changes", [{}, {"variance": 1.0, "target_norm": "batch"}, {"precision": "bf16"}])
+def test_no_tensor_is_of_a_type_that_apples_gpus_lack(changes):
+    """float64 and complex128; a mode sees what its own thread makes, so one worker does all."""
+    config = dataclasses.replace(CONFIG, compile=False, batch_size=4, **changes)
+    model = new_model()  # made on the CPU, and then moved
+    with Kinds() as kinds:
+        step, optimizer = fast(config, model)
+        step(group, range(1), 0.9)
+        optimizer.state_dict()
+    assert torch.float32 in kinds.seen and torch.int64 in kinds.seen
+    assert not kinds.seen & {torch.float64, torch.complex128}

@@ -1,6 +1,7 @@
 """The trainer as its user meets it: it learns, it survives, it says clearly what is wrong."""
 
 import csv
+import dataclasses
 import os
 import random
 import signal
@@ -14,7 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from solutions import train
+import lessons
+from solutions import release, train
 from solutions.tests.helpers.training import (
     TINY,
     TRAIN,
@@ -27,6 +29,8 @@ from solutions.tests.helpers.training import (
     wait_for,
 )
 from solutions.train import main
+from solutions.trainer.config import parse
+from solutions.trainer.machine import Processes
 from solutions.trainer.report import verdict
 
 
@@ -242,6 +246,14 @@ def test_a_loss_that_is_not_finite_stops_with_the_step(capsys, tmp_path):
     assert all(torch.isfinite(t).all() for t in checkpoint(tmp_path / "nan")["student"].values())
 
 
+def assert_same_gradients(one: dict, two: dict) -> None:
+    """After one step AdamW's first moment is a tenth of the gradient."""
+    moments = [[s["exp_avg"] for s in c["optimizer"]["state"].values()] for c in (one, two)]
+    assert len(moments[0]) == len(moments[1]) > 20
+    for a, b in zip(*moments, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-8, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -256,11 +268,7 @@ def test_two_processes_average_to_the_gradient_of_one(tmp_path, settings):
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     one, two = checkpoint(tmp_path / "one"), checkpoint(tmp_path / "two")
-    # after one step AdamW's first moment is a tenth of the gradient
-    moments = [[s["exp_avg"] for s in c["optimizer"]["state"].values()] for c in (one, two)]
-    assert len(moments[0]) == len(moments[1]) > 20
-    for a, b in zip(*moments, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-8, rtol=1e-4)
+    assert_same_gradients(one, two)
     assert one["recent"] == two["recent"] == [] and one["rows"][-1]["loss"] == pytest.approx(
         two["rows"][-1]["loss"], rel=1e-5
     )
@@ -284,3 +292,37 @@ def test_a_dead_process_ends_the_run_with_an_error(tmp_path):
     process.communicate(timeout=120)
     assert process.returncode != 0
     assert checkpoint(out)["step"] > 0
+
+
+@pytest.fixture
+def solved(tmp_path):
+    """The lessons, solved, as a learner has them at the end, in use."""
+    assert release.main(["--solved", str(tmp_path / "solved")]) == 0
+    lessons.use(tmp_path / "solved")
+    yield
+    lessons.use()
+
+
+@pytest.mark.parametrize("settings", ["", "--variance 1 --covariance 0.04 --target-norm batch"])
+def test_a_learners_own_pieces_train_as_the_reference_does(solved, tmp_path, settings):
+    """The reference in one group, since the lessons' own train_step takes a batch as one."""
+    arguments = [*TINY, *settings.split(), "--group-size", "4", "--steps", "1"]
+    for pieces in ("lessons", "solutions"):
+        assert main([*arguments, "--pieces", pieces, "--out", str(tmp_path / pieces)]) == 0
+    mine, reference = checkpoint(tmp_path / "lessons"), checkpoint(tmp_path / "solutions")
+    assert_same_gradients(mine, reference)
+    assert mine["rows"][-1]["loss"] == pytest.approx(reference["rows"][-1]["loss"], rel=1e-5)
+
+
+def test_mirrored_images_are_half_of_them_and_the_same_in_every_run(tmp_path):
+    config, _, _ = parse([*TINY, "--batch-size", "64", "--group-size", "64", "--flip", "--out", str(tmp_path / "x")])
+    plain = dataclasses.replace(config, flip=False)
+    flipped, again, straight = (
+        train.Run(c, tmp_path, train.load_pieces("solutions"), train.open_images(c), torch.device("cpu"), Processes())
+        for c in (config, config, plain)
+    )
+    (images, masks), (images2, _), (before, masks_before) = (run.group(3, 0) for run in (flipped, again, straight))
+    assert torch.equal(images, images2) and torch.equal(masks.targets, masks_before.targets)
+    same = (images == before).flatten(1).all(dim=1)
+    assert 16 < same.sum() < 48
+    assert torch.equal(images[~same], before[~same].flip(-1))

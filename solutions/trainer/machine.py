@@ -85,17 +85,28 @@ def choose_precision(device: torch.device) -> str:
     """bf16 where the device multiplies it faster, measured on a product of the size that this model
     has.
     """
-    if device.type != "cpu":
-        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        a, b = torch.ones(1024, 256, dtype=dtype), torch.ones(256, 768, dtype=dtype)
-        a @ b
-        start = time.perf_counter()
-        for _ in range(5):
+    try:
+        for dtype in (torch.float32, torch.bfloat16):
+            a, b = (torch.ones(size, dtype=dtype, device=device) for size in ((4096, 256), (256, 768)))
             a @ b
-        seconds[dtype] = time.perf_counter() - start
+            synchronize(device)
+            start = time.perf_counter()
+            for _ in range(5):
+                a @ b
+            synchronize(device)
+            seconds[dtype] = time.perf_counter() - start
+    except (RuntimeError, TypeError):  # a device, or its driver, without bf16
+        return "fp32"
     return "bf16" if seconds[torch.bfloat16] * 1.2 < seconds[torch.float32] else "fp32"
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done what it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 @contextlib.contextmanager

@@ -25,7 +25,9 @@ def measure(networks: Mapping[str, nn.Module], images: Tensor, masks: Masks, tar
         tokens = teacher(images)
         predictions = predictor(student(images, keep=masks.context), masks.context, masks.targets)
     student.train(), predictor.train()
-    row = loss_baselines(predictions, NORMALISE[target_norm](tokens.float()), masks.targets)
+    # on the CPU: not every device has float64, which the rank takes
+    tokens, predictions, targets = tokens.float().cpu(), predictions.float().cpu(), masks.targets.cpu()
+    row = loss_baselines(predictions, NORMALISE[target_norm](tokens), targets)
     return {
         "held_out_loss": row.pop("loss"),
         **row,
