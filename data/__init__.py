@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from data.images import IMAGENET_MEAN, IMAGENET_STD, ImageError, Images, to_display
-from data.resident import on_device
+from data.resident import move, on_device
 from data.sources import cifar10, folder, photographs
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageError", "Images", "load_images", "on_device", "to_display"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageError", "Images", "load_images", "move", "on_device", "to_display"]
 
 
 def load_images(

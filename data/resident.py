@@ -26,7 +26,7 @@ class Resident:
         for numbers in by_shape.values():
             self.place[numbers] = [(len(self.stacks), place) for place in range(len(numbers))]
             stacked = np.stack([canvases.pixels[number] for number in numbers])
-            self.stacks.append(torch.from_numpy(stacked).to(device))
+            self.stacks.append(move(torch.from_numpy(stacked), device))
         self.squares = canvases.squares
         self.mean, self.std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
 
@@ -48,17 +48,24 @@ class Resident:
         return (images / 255 - self.mean) / self.std
 
     def _index(self, places: np.ndarray) -> Tensor:
-        return torch.from_numpy(places).to(self.device)
+        return move(torch.from_numpy(places), self.device)
 
     def _cut(self, canvas: Tensor, boxes: np.ndarray) -> Tensor:
         """Squares (top, left, side) [b, 3] of one canvas [H, W, 3], resized: [b, 3, S, S], values 0 to 255."""
         height, width, _ = canvas.shape
-        top, left, side = torch.from_numpy(boxes).to(self.device, torch.float32).T
+        top, left, side = move(torch.from_numpy(boxes).float(), self.device).T
         rows, columns = (
             triangle(start, side, length, self.image_size) for start, length in ((top, height), (left, width))
         )
         resized = torch.einsum("bih,hwc,bjw->bcij", rows, canvas.float(), columns)
         return resized.round_().clamp_(0, 255)
+
+
+def move(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device, without waiting for what the device is still at work on."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def on_device(images: Images, device: torch.device) -> Images | Resident:

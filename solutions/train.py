@@ -28,13 +28,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from data import ImageError, Images, load_images, on_device
+from data import ImageError, Images, load_images, move, on_device
 from lessons import LessonError, unwritten
 from solutions.masking import Masks
 from solutions.trainer.ahead import Ahead
 from solutions.trainer.checkpoint import CHECKPOINT, TrainingError, write_atomic
 from solutions.trainer.config import Config, parse, validate
-from solutions.trainer.machine import Processes, choose_device, choose_precision, stop_signals
+from solutions.trainer.machine import Processes, autocast, choose_device, choose_precision, stop_signals
 from solutions.trainer.metrics import Row, as_csv, measure
 from solutions.trainer.report import draw_pictures, write_report
 from solutions.trainer.step import FastStep, Group, LessonStep, Step
@@ -104,7 +104,7 @@ class Run:
         # a device works while the next groups are made, and so do the cores while files are read
         waits = device.type != "cpu" or self.images.canvases is None
         self.make: Callable[[int, int], Group] = Ahead(self.group) if waits else self.group
-        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+        self.autocast = autocast(config.precision, device)
         self.probe = self.held_out.indices_at(0, min(PROBE_IMAGES, len(self.held_out)))
         self.probe_images = self.held_out.batch(self.probe).to(device)
         try:
@@ -134,7 +134,7 @@ class Run:
     def masks(self, batch_size: int, generator: torch.Generator, share: slice = slice(None)) -> Masks:
         """The masks of a batch, or of this process's share of it."""
         masks = self.pieces.sample_masks(batch_size, self.config.grid_size, generator)
-        return type(masks)(*(indices[share].to(self.device) for indices in masks))
+        return type(masks)(*(move(indices[share], self.device) for indices in masks))
 
     def group(self, step: int, number: int) -> Group:
         """Images and masks of a group of a step's batch, or of this process's share of it."""
@@ -144,9 +144,9 @@ class Run:
         share = processes.share(size) if config.groups % processes.count else slice(size)
         generator = torch.Generator().manual_seed(seed_of(config, step) + (number << 40))
         masks = self.masks(size, generator, share)
-        images = self.pixels.batch(self.images.indices_at(step, config.batch_size)[place][share]).to(self.device)
+        images = move(self.pixels.batch(self.images.indices_at(step, config.batch_size)[place][share]), self.device)
         if config.flip:
-            mirrored = (torch.rand(size, generator=generator) < 0.5)[share].to(self.device)
+            mirrored = move((torch.rand(size, generator=generator) < 0.5)[share], self.device)
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
         return images, masks
 

@@ -101,6 +101,11 @@ def choose_precision(device: torch.device) -> str:
     return "bf16" if seconds[torch.bfloat16] * 1.2 < seconds[torch.float32] else "fp32"
 
 
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Products in bf16, or nothing at all: not every device knows autocast."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until a device has done what it was asked for."""
     if device.type == "cuda":

@@ -23,7 +23,7 @@ from solutions.masking import Masks
 from solutions.patch_embedding import patchify
 from solutions.trainer.config import Config
 from solutions.trainer.forward import infer, student_tokens, teacher_tokens, teacher_tokens_at
-from solutions.trainer.machine import Processes
+from solutions.trainer.machine import Processes, autocast
 from solutions.trainer.recipe import NORMALISE, recipe_step, variance_covariance
 from solutions.vision_transformer import gather_tokens
 
@@ -52,7 +52,7 @@ class LessonStep:
         self.train_step: Callable[..., Tensor] = pieces.train_step
         if not config.is_plain:
             self.train_step = lambda *inputs: recipe_step(pieces, config, *inputs)
-        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+        self.autocast = autocast(config.precision, device)
         if processes.count > 1:
             optimizer.register_step_pre_hook(lambda optimizer, *_: average_gradients(optimizer, processes))
 
@@ -97,8 +97,9 @@ class FastStep:
         # in float32 the copies are the weights themselves
         self.trained_copy, self.teacher_copy = (values.to(dtype) for values in (self.trained, self.teacher))
         self.work_out = torch.compile(self.objective, dynamic=True) if config.compile else self.objective
-        workers, threads = workers_and_threads(config, device, processes)
-        self.pool = Pool([replica(model, dtype, self.trained_copy, self.teacher_copy) for _ in range(workers)], threads)
+        self.workers, threads = workers_and_threads(config, device, processes)
+        replicas = [replica(model, dtype, self.trained_copy, self.teacher_copy) for _ in range(self.workers)]
+        self.pool = Pool(replicas, threads)
 
     def __call__(self, group: Callable[[int], Group], numbers: Sequence[int], momentum: float) -> Tensor:
         self.trained_copy.copy_(self.trained)
