@@ -72,7 +72,7 @@ def test_a_recipe_goes_on_as_if_never_stopped(monkeypatch, tmp_path):
 def test_minutes_decide_how_many_steps(tmp_path, capsys):
     assert train.main([*TINY, "--minutes", "0.03", "--out", str(tmp_path / "run")]) == 0
     stored = checkpoint(tmp_path / "run")
-    assert stored["step"] == stored["config"]["steps"] > 1
+    assert stored["step"] == stored["config"]["steps"] >= 1
     assert re.search(r"^\d+ steps of 4 images for 0.03 minutes$", capsys.readouterr().err, re.MULTILINE)
 
 
