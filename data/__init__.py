@@ -4,7 +4,7 @@ from pathlib import Path
 
 from data.images import IMAGENET_MEAN, IMAGENET_STD, ImageError, Images, to_display
 from data.resident import move, on_device
-from data.sources import cifar10, folder, photographs
+from data.sources import cifar10, folder, photographs, whole_photographs
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageError", "Images", "load_images", "move", "on_device", "to_display"]
 
@@ -14,8 +14,9 @@ def load_images(
 ) -> Images:
     """Open a source of images.
 
-    source: "photos" (random crops of the photographs in data/photos), "cifar10" (downloaded on first use) or the path
-        of a folder of image files. A folder of one of these names is written "./photos".
+    source: "photos" (random crops of the photographs in data/photos), "whole photos" (the photographs themselves, the
+        central square of each, in either split: to look at, since training sees parts of them), "cifar10" (downloaded
+        on first use) or the path of a folder of image files. A folder of one of these names is written "./photos".
     image_size: side S of the square images that `.batch` gives, in pixels.
     split: "train" or "val" (held out; no pixel is in both).
     seed: draws the crops, the held-out tenth of a folder without train/ and val/, and the order of the images.
@@ -31,6 +32,8 @@ def load_images(
         )
     if source == "photos":
         pixels = photographs(split, seed)
+    elif source == "whole photos":
+        pixels = whole_photographs()
     elif source == "cifar10":
         pixels = cifar10(split)
     else:

@@ -57,6 +57,13 @@ def photographs(split: str, seed: int) -> Source:
     return Source(count, canvases.read, torch.from_numpy(labels), names, canvases)
 
 
+def whole_photographs() -> Source:
+    """The central square of each photograph, with the photograph as the label."""
+    squares = [_square(HERE / "photos" / f"{name}.jpg") for name in PHOTOGRAPHS]
+    canvases = whole(squares)
+    return Source(len(squares), canvases.read, torch.arange(len(squares)), tuple(PHOTOGRAPHS), canvases)
+
+
 def _region(photograph: np.ndarray, held_out_side: str, split: str) -> np.ndarray:
     """The training or the held-out part of a photograph [H, W, 3], cut apart at one line."""
     axis = 0 if held_out_side == "bottom" else 1

@@ -656,5 +656,5 @@ if __name__ == "__main__":
 #
 # ## Next
 #
-# Take the instruments with you: `python -m solutions.train` reports baselines, spread and rank for every run, and ends
-# with a verdict; only kNN needs labels. When a change of yours makes the loss fall, ask them first.
+# Take the instruments with you: `python -m solutions.train` reports baselines, spread and rank for every run, and
+# the neighbours where the images have classes. When a change of yours makes the loss fall, ask them first.

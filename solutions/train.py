@@ -35,13 +35,15 @@ from solutions.trainer.ahead import Ahead
 from solutions.trainer.checkpoint import CHECKPOINT, TrainingError, write_atomic
 from solutions.trainer.config import Config, parse, validate
 from solutions.trainer.machine import Processes, autocast, choose_device, choose_precision, stop_signals
-from solutions.trainer.metrics import Row, as_csv, measure
+from solutions.trainer.metrics import Row, as_csv, measure, neighbours, pooled
 from solutions.trainer.report import draw_pictures, write_report
 from solutions.trainer.step import FastStep, Group, LessonStep, Step
+from solutions.trainer.verdict import Outcome
 
 PIECES = ("vision_transformer", "masking", "teacher", "predictor", "training")
 PROBE_IMAGES = 48  # held-out images that every row of metrics.csv is measured on
 SHOWN = ("loss", "held_out_loss", "per_position", "feature_std", "effective_rank")  # beside the progress bar
+SHOWN_PHOTOGRAPHS = [2, 3, 4, 5]  # a cat, a pagoda, a cup, a flower
 AGREE_EVERY = 10  # steps after which several processes tell each other of signals and of the clock
 LOOKS = 40  # at the clock, in a run of so many minutes: more steps or fewer are taken if that makes a difference
 DEVIATION = 0.05  # of the steps that were planned: less makes none
@@ -155,7 +157,8 @@ class Run:
         config, pieces, groups = self.config, self.pieces, range(self.config.groups)
         torch.manual_seed(seed_of(config, step))
         warmup_steps = round(config.warmup * config.steps)
-        lr = pieces.learning_rate_at(step, config.steps, warmup_steps, peak=config.lr, start=config.lr / 5)
+        ends = {"start": config.lr / 5, "end": config.lr / 1000}
+        lr = pieces.learning_rate_at(step, config.steps, warmup_steps, peak=config.lr, **ends)
         decay = pieces.weight_decay_at(step, config.steps, config.weight_decay, 10 * config.weight_decay)
         for values in optimizer.param_groups:
             values["lr"], values["weight_decay"] = lr, decay if values["weight_decay"] else 0.0
@@ -277,20 +280,39 @@ class Run:
         flags = self.processes.sum(torch.tensor([float(bool(received)), float(due)], device=self.device)).tolist()
         return flags[0] > 0, flags[1] > 0
 
+    def images_to_show(self) -> Tensor:
+        """Whole photographs, or held-out images of different kinds: [4, 3, S, S], fewer if there are fewer."""
+        if self.config.data == "photos":
+            return load_images("whole photos", self.config.image_size).batch(SHOWN_PHOTOGRAPHS).to(self.device)
+        labels = self.held_out.labels
+        return self.probe_images[varied(self.probe if labels is None else labels[self.probe])]
+
     def report(self) -> None:
         """Write the pictures and report.md."""
-        untrained = build_model(self.pieces, self.config).teacher.to(self.device)
-        labels = self.held_out.labels
-        show = varied(self.probe if labels is None else labels[self.probe])
-        shown = self.probe_images[show]
+        untrained = build_model(self.pieces, self.config).to(self.device)
+        moved = {name: distance(self.networks[name], getattr(untrained, name)) for name in ("student", "teacher")}
+        encoders = {
+            "the trained teacher": pooled(self.networks["teacher"], self.device),
+            "the untrained encoder": pooled(untrained.teacher, self.device),
+            "raw pixels": functools.partial(torch.flatten, start_dim=1),
+        }
+        with self.autocast:
+            outcome = Outcome(self.rows, moved, neighbours((self.images, self.held_out), encoders))
+        shown = self.images_to_show()
+        masks = self.masks(len(shown), torch.Generator().manual_seed(self.config.seed))
         with torch.no_grad():
-            before, after = untrained(shown), self.networks["teacher"](shown)
-        masks = Masks(*(indices[show] for indices in self.probe_masks))
+            before, after = untrained.teacher(shown), self.networks["teacher"](shown)
         for name, picture in draw_pictures(shown, masks, self.config.grid_size, before, after, self.rows).items():
             write_atomic(self.out / name, picture)
-        report = write_report(self.config, self.rows)
+        report = write_report(self.config, outcome)
         write_atomic(self.out / "report.md", report.encode())
         print(f"{report}\n{self.out} holds masks.png, loss.png, pca.png, report.md, metrics.csv and {CHECKPOINT}")
+
+
+def distance(network: nn.Module, other: nn.Module) -> float:
+    """How far the weights of a network are from another's, as a share of the other's length."""
+    weights, others = (torch.cat([p.detach().flatten() for p in net.parameters()]).float() for net in (network, other))
+    return ((weights - others).norm() / others.norm()).item()
 
 
 def seed_of(config: Config, step: int) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from data import Images
 from solutions.diagnostics import knn_accuracy
+from solutions.trainer.metrics import NEIGHBOURS, Encode, features_and_labels
 
 BANK, QUERIES = 10_000, 2_000  # images of the training and of the held-out part that the probes use
 
@@ -47,20 +46,12 @@ def logistic_probe(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_lab
     return ((queries @ weights + biases).argmax(dim=1) == query_labels).double().mean().item()
 
 
-def some(images: Images, count: int) -> Tensor:
-    """The same indices for every run: [min(count, len)], drawn at random."""
-    return torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
-
-
-def probes(encode: Callable[[Tensor], Tensor], sources: tuple[Images, Images]) -> dict[str, float]:
+def probes(encode: Encode, sources: tuple[Images, Images]) -> dict[str, float]:
     """kNN and the two linear probes of encode: images [B, 3, S, S] -> features [B, D]."""
-    parts: list[Tensor] = []
-    for images, count in zip(sources, (BANK, QUERIES), strict=True):
-        indices = some(images, count)
-        with torch.no_grad():
-            parts += [torch.cat([encode(images.batch(part)) for part in indices.split(250)]), images.labels[indices]]
-    return {"knn": knn_accuracy(*parts), "ridge": ridge_probe(*parts), "logistic": logistic_probe(*parts)}
-
-
-def pooled(teacher: nn.Module) -> Callable[[Tensor], Tensor]:
-    return lambda images: teacher(images).mean(dim=1)
+    bank, queries = sources
+    parts = *features_and_labels(bank, encode, BANK), *features_and_labels(queries, encode, QUERIES)
+    return {
+        "knn": knn_accuracy(*parts, NEIGHBOURS),
+        "ridge": ridge_probe(*parts),
+        "logistic": logistic_probe(*parts),
+    }

@@ -23,13 +23,15 @@ from tqdm import tqdm
 
 from data import ImageError, Images
 from solutions.experiments.page import HERE, Results, table, write_page
-from solutions.experiments.probes import pooled, probes
+from solutions.experiments.probes import probes
 from solutions.experiments.rows import ROWS, Row
-from solutions.train import build_model, load_pieces, open_images, train
+from solutions.train import build_model, distance, load_pieces, open_images, train
 from solutions.trainer.checkpoint import CHECKPOINT, TrainingError, load_checkpoint
 from solutions.trainer.config import Config
-from solutions.trainer.report import verdict
+from solutions.trainer.metrics import pooled
+from solutions.trainer.verdict import Outcome, verdict
 
+CPU = torch.device("cpu")
 Sources = tuple[Images, Images]  # of the training and of the held-out part
 
 
@@ -45,13 +47,15 @@ def run(row: Row, seed: int, data: str, sources: Sources, folder: Path) -> dict[
     if row.swap:
         row.swap(pieces)
     if row.name.endswith("random"):
-        encode = pooled(build_model(pieces, config).teacher)
+        encode = pooled(build_model(pieces, config).teacher, CPU)
     elif row.recipe:
         checkpoint, times = trained(config, pieces, (train_images, held_out), folder)
-        teacher = build_model(pieces, config).teacher
-        teacher.load_state_dict(checkpoint["teacher"])
-        encode = pooled(teacher)
-        result |= facts_of(checkpoint) | times
+        model, untrained = (build_model(pieces, config) for _ in range(2))
+        for name in ("student", "teacher"):
+            getattr(model, name).load_state_dict(checkpoint[name])
+        moved = {name: distance(getattr(model, name), getattr(untrained, name)) for name in ("student", "teacher")}
+        encode = pooled(model.teacher, CPU)
+        result |= facts_of(checkpoint, moved) | times
     result |= probes(encode, sources)
     folder.mkdir(parents=True, exist_ok=True)
     done.write_text(json.dumps(result))
@@ -78,12 +82,12 @@ def trained(
     return load_checkpoint(path), times
 
 
-def facts_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
+def facts_of(checkpoint: dict[str, Any], moved: dict[str, float]) -> dict[str, Any]:
     """What a finished run measured without labels."""
     first, last = checkpoint["rows"][0], checkpoint["rows"][-1]
     names = ("held_out_loss", "constant", "per_position", "wrong_image", "effective_rank")
     spread = last["feature_std"] / first["feature_std"]
-    said = verdict(checkpoint["rows"]).split(":")[0]
+    said = verdict(Outcome(checkpoint["rows"], moved)).split(":")[0]
     precision = checkpoint["config"]["precision"]
     return {name: last[name] for name in names} | {"spread": spread, "verdict": said, "precision": precision}
 

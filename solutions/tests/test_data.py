@@ -57,6 +57,19 @@ def test_photographs_have_a_line_on_their_licence():
     assert sum(file.stat().st_size for file in PHOTOS.iterdir()) < 4e6
 
 
+def test_whole_photographs_are_their_central_squares():
+    images = load_images("whole photos", image_size=64)
+    assert images.class_names == load_images("photos", image_size=64).class_names
+    assert images.labels.tolist() == list(range(len(images))) == list(range(len(list(PHOTOS.glob("*.jpg")))))
+    for found, name in zip(pixels_of(images, range(len(images))), images.class_names, strict=True):
+        with Image.open(PHOTOS / f"{name}.jpg") as photograph:
+            side = min(photograph.size)
+            left, top = ((length - side) // 2 for length in photograph.size)
+            square = photograph.convert("RGB").crop((left, top, left + side, top + side))
+        expected = np.asarray(square.resize((64, 64), Image.Resampling.BILINEAR), dtype=np.float32)
+        assert np.abs(found - expected).max() <= 1.01, name  # a step of 255, by rounding
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_photo_crop_is_a_square_of_its_photograph(split):
     """Every crop is found again, pixel for pixel, in the photograph that its label names; its side is at least 64."""

@@ -10,10 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import lessons
 from solutions import release, train
@@ -31,7 +29,6 @@ from solutions.tests.helpers.training import (
 from solutions.train import main
 from solutions.trainer.config import parse
 from solutions.trainer.machine import Processes
-from solutions.trainer.report import verdict
 
 
 @pytest.fixture(scope="module")
@@ -52,60 +49,6 @@ def test_a_run_leaves_pictures_metrics_and_a_report(finished):
     report = (finished / "report.md").read_text()
     assert "best constant vector" in report and "does not show" in report.lower()
     assert not list(finished.glob("*.part"))
-
-
-ROW = {"constant": 0.6, "per_position": 0.5, "wrong_image": 1.0, "feature_std": 0.7, "effective_rank": 40.0}
-
-
-@pytest.mark.parametrize(
-    ("words", "losses", "changed"),
-    [
-        ("Learned", [1.3, 0.4, 0.3], {}),
-        ("Learned", [1.3, 0.4, 0.3], {"feature_std": 0.8, "effective_rank": 25.0}),
-        ("Partially collapsed", [1.3, 0.4, 0.3], {"effective_rank": 15.0}),
-        ("Partially collapsed", [1.3, 0.2, 0.1], {"feature_std": 0.3, "constant": 0.3, "per_position": 0.25}),
-        ("Collapsed", [1.3, 0.01, 0.005], {"feature_std": 0.05, "constant": 0.02, "per_position": 0.01}),
-        ("Collapsed", [1.3, 0.4, 0.3], {"effective_rank": 2.0}),
-        ("Collapsed", [1.3, 0.52, 0.51], {"wrong_image": 0.51}),  # white noise: right about positions, blind to images
-        ("Too short to say", [1.3, 0.9, 0.7], {"wrong_image": 0.71}),  # the same, but still on its way down
-        ("Too short to say", [1.3, 0.7, 0.6], {"wrong_image": 0.8}),
-        ("Too short to say", [1.3], {}),
-    ],
-)
-def test_the_verdict_of_hand_made_rows(words, losses, changed):
-    rows = [ROW | {"step": 50 * number, "held_out_loss": loss} for number, loss in enumerate(losses)]
-    rows[-1] |= changed
-    assert verdict(rows).startswith(words)
-
-
-@pytest.fixture(scope="module")
-def noise(tmp_path_factory) -> Path:
-    """A folder of white noise: nothing in one part of an image tells anything of another part."""
-    folder, pixels = tmp_path_factory.mktemp("noise"), np.random.default_rng(0).integers(0, 256, (300, 32, 32, 3))
-    for number, image in enumerate(pixels.astype(np.uint8)):
-        Image.fromarray(image).save(folder / f"{number}.png")
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("words", "on_noise", "settings"),
-    [
-        ("Learned", False, "--dim 32 --steps 120"),
-        ("Partially collapsed", False, "--dim 64 --depth 2 --steps 60 --momentum 0"),
-        ("Collapsed", True, "--dim 32 --steps 120"),
-        ("Collapsed", True, "--dim 32 --steps 120 --momentum 0"),
-        ("Too short to say", False, "--dim 32 --steps 4"),
-    ],
-)
-def test_the_report_ends_with_a_verdict(tmp_path, noise, words, on_noise, settings):
-    """Runs of each kind; the training loss falls in all of them."""
-    out, data = tmp_path / "run", str(noise) if on_noise else "photos"
-    settings += " --lr 3e-3 --batch-size 16 --predictor-dim 16 --log-every 20 --save-every 200"
-    assert main([*TINY, *settings.split(), "--data", data, "--out", str(out)]) == 0
-    last = (out / "report.md").read_text().strip().splitlines()[-1]
-    assert last.startswith(words), last
-    losses = [float(row["loss"]) for row in csv.DictReader((out / "metrics.csv").read_text().splitlines())]
-    assert losses[-1] < losses[0]
 
 
 def test_training_changes_student_and_predictor_and_the_teacher_follows(finished, tmp_path):

@@ -1,19 +1,36 @@
-"""What is measured on held-out images while a run goes: a row of metrics.csv."""
+"""What is measured on held-out images: a row of metrics.csv while a run goes, and at its end, with labels, whether
+nearest neighbours are of one class.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from solutions.diagnostics import effective_rank, feature_std, loss_baselines
+from data import Images
+from solutions.diagnostics import effective_rank, feature_std, knn_accuracy, loss_baselines
 from solutions.masking import Masks
 from solutions.trainer.recipe import NORMALISE
 
 Row = dict[str, float]
+Encode = Callable[[Tensor], Tensor]  # images [B, 3, S, S] -> features [B, D]
+
+NEIGHBOURS, BANK, QUERIES = 20, 2_000, 1_000  # who votes, and images of the training and of the held-out part
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Share of `queries` held-out images whose class a vote of their nearest among `bank` training images names."""
+
+    right: dict[str, float]  # by the features' name
+    bank: int
+    queries: int
+    classes: int
 
 
 def measure(networks: Mapping[str, nn.Module], images: Tensor, masks: Masks, target_norm: str) -> Row:
@@ -43,3 +60,34 @@ def as_csv(rows: Sequence[Row]) -> bytes:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
+
+
+def pooled(teacher: nn.Module, device: torch.device) -> Encode:
+    """The mean of a teacher's tokens, on the CPU."""
+    return lambda images: teacher(images.to(device)).mean(dim=1).float().cpu()
+
+
+def features_and_labels(images: Images, encode: Encode, count: int) -> tuple[Tensor, Tensor]:
+    """Of images drawn at random, the same ones for every run: [K, D] and [K], K the smaller of count and their number.
+
+    Labels are looked at here and nowhere else in the trainer.
+    """
+    assert images.labels is not None
+    indices = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
+    with torch.no_grad():
+        features = torch.cat([encode(images.batch(part)) for part in indices.split(250)])
+    return features, images.labels[indices]
+
+
+def neighbours(sources: tuple[Images, Images], encoders: Mapping[str, Encode]) -> Neighbours | None:
+    """How well nearest neighbours tell the classes apart with each encoder's features; None if there are no classes."""
+    bank, queries = sources
+    if bank.labels is None or queries.labels is None:
+        return None
+    right = {
+        name: knn_accuracy(
+            *features_and_labels(bank, encode, BANK), *features_and_labels(queries, encode, QUERIES), NEIGHBOURS
+        )
+        for name, encode in encoders.items()
+    }
+    return Neighbours(right, min(BANK, len(bank)), min(QUERIES, len(queries)), len(bank.class_names))
