@@ -373,11 +373,12 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # There are nine photographs: guessing gives 11 %. But the number to beat is that of the **untrained** network, whose
-# random weights keep colours and edges apart. A is well above it. B and C lie around it, a few points above or below.
+# random weights keep colours and edges apart. A is well above it, C is not above it, and where B stands is up to
+# chance: over five seeds it went from six points below to eight above.
 #
-# How many points are too few to mean anything? With 900 queries, chance alone moves such a number by one or two, and
-# the first weights and the order of the images move it further. **Try** another `SEED` in the cell that trains, and run
-# the lesson again: which order of A, B, C and the untrained network stays, and which does not?
+# So one run says little about B. With 900 queries, chance alone moves such a number by one or two points, and the first
+# weights and the order of the images move it further. **Try** another `SEED` in the cell that trains, and run the
+# lesson again: which order of A, B, C and the untrained network stays, and which does not?
 #
 # **Try** the plain I-JEPA of lesson 6, without `apart_loss`, in a new cell. The paper trains it for days, on a million
 # images. How far does it get in a minute?
@@ -612,8 +613,7 @@ if __name__ == "__main__":
 #     losses["F"], history["F"] = train("F", None, momentum=0.99, apart=1.0)
 #
 # Then run again the cell below each check from 7.1 to 7.4, and the verdict. How much of A is due to its slow teacher,
-# and how much to `apart_loss`? In a minute the term does most of the work. What either is worth in a long run is
-# another question.
+# and how much to `apart_loss`? Compare E with A and with B, and try a second `SEED` before you answer.
 #
 # ## What people get wrong here
 #
