@@ -18,7 +18,8 @@ from typing import Any
 if sys.platform == "win32":  # before the imports that Windows doesn't have
     raise SystemExit("grading a class needs Linux or macOS: under Windows, run it in WSL.")
 
-from checks.grader.collect import CollectError, collect
+from checks.grader import layouts
+from checks.grader.collect import Class, CollectError, collect
 from checks.grader.course import ClassRun, Plan, in_shard, merged
 from checks.grader.inside.zygote import warm_up
 from checks.grader.judging.judge import GradeError
@@ -49,6 +50,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("submissions", type=Path, nargs="?", help="folder of students' folders, flat folder, or zip")
     parser.add_argument("--out", type=Path, default=Path("grades"), help="where the results go (default: grades)")
     parser.add_argument("--lesson", action="append", choices=LESSONS, help="grade this lesson only; may be repeated")
+    parser.add_argument(
+        "--layout", choices=layouts.NAMES, help="how the submissions are named (default: recognised, and printed)"
+    )
     cores = os.cpu_count() or 1
     parser.add_argument("--jobs", type=int, default=cores, help="submissions at a time (default: the cores)")
     tier = parser.add_mutually_exclusive_group()
@@ -135,9 +139,10 @@ def grade(options: argparse.Namespace, limits: Limits, record: Record) -> tuple[
     """Grade the submissions -> their rows, and what the report says about the sandbox and what was ignored."""
     seed = seed_of_class(options.out, options.seed)
     plan = Plan(options.lesson or list(LESSONS), limits, seed, options.jobs, options.regrade, options.quiet)
-    found = collect(options.submissions, plan.lessons)
+    found = collect(options.submissions, plan.lessons, options.layout)
     if options.shard:
         found.students = {name: files for name, files in found.students.items() if in_shard(name, options.shard)}
+    print(f"layout: {found.form} ({len(found.students)} students)", file=sys.stderr)
     for line in found.ignored:
         print(f"ignored: {shown(line)}", file=sys.stderr)
     catalogue()  # imports the check files once, for all workers
@@ -151,7 +156,26 @@ def grade(options: argparse.Namespace, limits: Limits, record: Record) -> tuple[
     promises = [*PROMISES[sandbox.tier], f"Here {limited}."]
     with contextlib.closing(sandbox):
         rows = ClassRun(found, plan, record, sandbox).rows()
-    return rows, {"tier": sandbox.tier, "promises": promises, "ignored": found.ignored, "seed": seed}
+    about = {"tier": sandbox.tier, "promises": promises, "ignored": found.ignored, "seed": seed}
+    return rows, about | {"odd": [] if options.shard else odd(found, rows)}
+
+
+def odd(found: Class, rows: list[Row]) -> list[str]:
+    """What makes it likely that the submissions were not read as they are meant, a sentence each."""
+    sentences = []
+    empty = {row.student for row in rows} - {row.student for row in rows if row.status != Status.MISSING}
+    if 2 * len(empty) > len(found.students):
+        sentences.append(
+            f"{len(empty)} of {len(found.students)} students handed in nothing that was found: look at what was "
+            f"ignored, and give --layout if {found.form} is not what this is."
+        )
+    several = sum("several files could be meant" in row.reason for row in rows)
+    if 2 * several > len(found.students):
+        sentences.append(
+            f"Several files of one lesson belong to one student in {several} cases: --layout {found.form} may have "
+            "made one student of several."
+        )
+    return sentences
 
 
 def finish(rows: list[SettledRow], options: argparse.Namespace, about: dict[str, Any]) -> int:
@@ -166,7 +190,9 @@ def finish(rows: list[SettledRow], options: argparse.Namespace, about: dict[str,
             raise GradeError(f"{options.out} is written, but {error}.") from None
     counts = {status: sum(row.status == status for row in rows) for status in Status}
     print(f"{options.out}: " + ", ".join(f"{count} {status}" for status, count in counts.items() if count))
-    return 1 if counts[Status.UNGRADED] else 0
+    for sentence in about.get("odd", []):
+        print(shown(sentence), file=sys.stderr)
+    return 1 if counts[Status.UNGRADED] or about.get("odd") else 0
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,6 +6,7 @@ Nothing is unpacked and no link is followed: a file is opened once, by its place
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import stat
@@ -16,7 +17,9 @@ from datetime import datetime, timezone
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from zoneinfo import ZoneInfo
 
+from checks.grader import layouts
 from checks.grader.judging.results import Status
 from checks.grader.limits import CLASS_FILES, FOLDER_FILES, NAMED_FILES
 from lessons import LESSONS, NOTEBOOK_LIMIT, folder_name
@@ -25,6 +28,7 @@ SUFFIXES = (".ipynb", ".py")
 STAMP = "timestamp.txt"  # nbgrader's
 HIDDEN = re.compile(r"^(\.|__MACOSX$)")
 LESSON_NAMES = {name for lesson in LESSONS for name in (lesson, folder_name(lesson))}
+REPOSITORY = "lessons"  # the folder of a clone of the course in which the lessons lie
 
 
 class CollectError(Exception):
@@ -42,8 +46,9 @@ class Entry:
     parts: tuple[str, ...]
     read: Callable[[], bytes] | None = None  # None: a folder
     refused: str = ""  # why it may not be opened
-    modified: float | None = None  # seconds since the epoch
     flat: bool = False  # its name holds a student and a lesson
+    submitted: str | None = None  # ISO 8601, where its name says so
+    note: str = ""  # what else its name says
 
     @property
     def is_folder(self) -> bool:
@@ -88,6 +93,7 @@ class Class:
 
     students: dict[str, list[Entry]]  # parts: below the student's folder
     ignored: list[str]
+    form: str = "folders"  # one of layouts.NAMES
 
     def submissions(self, lessons: list[str]) -> Iterator[Submission]:
         for lesson in lessons:
@@ -95,8 +101,8 @@ class Class:
                 yield submission_of(student, lesson, self.students[student], lessons)
 
 
-def collect(place: Path, lessons: list[str]) -> Class:
-    """Look through a folder or a zip. Raises CollectError."""
+def collect(place: Path, lessons: list[str], form: str | None = None) -> Class:
+    """Look through a folder or a zip. form: one of layouts.NAMES, or None: see which. Raises CollectError."""
     ignored: list[str] = []
     try:
         if place.is_dir():
@@ -110,47 +116,123 @@ def collect(place: Path, lessons: list[str]) -> Class:
     except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         why = (getattr(error, "strerror", "") or str(error)).lower()
         raise CollectError(f"{place} can't be read: {why}.") from None
-    found = sort_out(entries, ignored, lessons)
+    found = sort_out(entries, ignored, lessons, form)
     if not found.students:
         left = f" ({found.ignored[0]})" if found.ignored else ""
         raise CollectError(f"{place} holds no submission{left}: give the folder that holds a folder for each student.")
     return found
 
 
-def sort_out(entries: list[Entry], ignored: list[str], lessons: list[str]) -> Class:
+def sort_out(entries: list[Entry], ignored: list[str], lessons: list[str], form: str | None) -> Class:
     """Which student each entry belongs to. ignored: what was left aside already."""
     students: dict[str, list[Entry]] = {}
     ignored = [*ignored, *sorted({f"{entry.parts[0]}: hidden" for entry in entries if HIDDEN.match(entry.parts[0])})]
     entries = [entry for entry in entries if not any(map(HIDDEN.match, entry.parts))]
-    flat = not any(entry.is_folder or len(entry.parts) > 1 for entry in entries)
+    layout, form = form_of(entries, form)
+    flat = form == "files"
+    members, entries = members_of(entries, ignored) if form == "gradescope" else ({}, entries)
     for entry in entries:
-        top, rest = entry.parts[0], entry.parts[1:]
-        if flat and (named := flat_name(top, lessons)):
+        top, rest = entry.parts[0], below(entry.parts[1:])
+        owner = layout.owner(top, entry.is_folder or len(entry.parts) > 1) if layout else None
+        if layout and (owner is None or owner.aside):
+            why = owner.aside if owner else entry.refused or f"its name is none of {form}'s"
+            ignored += [f"{top}: {why}"] if len(entry.parts) == 1 else []
+        elif owner and owner.file:
+            files = students.setdefault(owner.student, [])
+            entry = replace(entry, submitted=owner.submitted, note=owner.note)
+            if owner.file.lower().endswith(".zip"):
+                files += unpacked(replace(entry, parts=(owner.file,)))
+            elif lesson := names_lesson(owner.file, lessons):
+                files.append(replace(entry, parts=(folder_name(lesson), owner.file), flat=True))
+            else:
+                ignored.append(f"{top}: its name tells no lesson")
+        elif flat and (named := flat_name(top, lessons)):
             student, lesson = named
-            entry = replace(entry, parts=(folder_name(lesson), top), flat=True)
-            students.setdefault(student, []).append(entry)
-        elif rest or entry.is_folder or (entry.refused and PurePosixPath(top).suffix not in SUFFIXES):
-            files = students.setdefault(top, [])
+            students.setdefault(student, []).append(replace(entry, parts=(folder_name(lesson), top), flat=True))
+        elif not flat and (rest or entry.is_folder or (entry.refused and suffix(top) not in SUFFIXES)):
+            alone = [owner.student if owner else top], owner.submitted if owner else None
+            people, submitted = members.get(top, alone)
+            entry = replace(entry, submitted=submitted)
+            found: list[Entry] = []
             if not matters(rest):
                 ignored += [f"{'/'.join(entry.parts)}: {entry.refused}"] if entry.refused else []
+            elif len(rest) == 1 and suffix(rest[0]) == ".zip" and not entry.is_folder:
+                found = unpacked(replace(entry, parts=rest))
             elif len(rest) == 1 and not entry.is_folder and not names_lesson(rest[0], lessons):
                 ignored.append(f"{'/'.join(entry.parts)}: its name tells no lesson")
             else:
-                files.append(replace(entry, parts=rest))
-        else:
+                found = [replace(entry, parts=rest)]
+            for student in people:
+                students.setdefault(student, []).extend(found)
+        elif len(entry.parts) == 1:
             why = entry.refused or ("its name tells no student and lesson" if flat else "not in a folder")
             ignored.append(f"{top}: {why}")
     names = no_two_alike(students)
-    return Class({names[name]: files for name, files in students.items()}, [decoded(line) for line in ignored])
+    by_name = {names[name]: files for name, files in students.items()}
+    return Class(by_name, [decoded(line) for line in ignored], form)
+
+
+def members_of(entries: list[Entry], ignored: list[str]) -> tuple[dict[str, tuple[list[str], str | None]], list[Entry]]:
+    """Who is behind the folders of a Gradescope export, and the entries without the file that says it."""
+    others = [entry for entry in entries if entry.parts != (layouts.METADATA,)]
+    for entry in entries:
+        if entry.parts == (layouts.METADATA,) and entry.read:
+            try:
+                return layouts.submitters(entry.read()), others
+            except (Unreadable, ValueError) as error:
+                ignored.append(f"{layouts.METADATA}: it can't be read ({error}), so that students have no names")
+    return {}, others
+
+
+def form_of(entries: list[Entry], form: str | None) -> tuple[layouts.Layout | None, str]:
+    """The form that was asked for, or the one that it is: a platform's, flat files, or a folder for each student."""
+    folders = {entry.parts[0] for entry in entries if entry.is_folder or len(entry.parts) > 1}
+    files = {entry.parts[0] for entry in entries} - folders
+    if form in ("folders", "files"):
+        return None, form
+    layout = layouts.named(form) if form else layouts.recognise(files, folders)
+    if layout:
+        return layout, layout.name
+    in_folders = any(len(entry.parts) > 1 and matters(below(entry.parts[1:])) for entry in entries)
+    flat = not in_folders and (not folders or any(flat_name(name, list(LESSONS)) for name in files))
+    return None, "files" if flat else "folders"
+
+
+def below(rest: tuple[str, ...]) -> tuple[str, ...]:
+    """A place below a student's folder, the same for a clone of the course, which has its lessons in lessons/."""
+    return rest[1:] if rest[:1] == (REPOSITORY,) else rest
+
+
+def suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
 
 
 def matters(rest: tuple[str, ...]) -> bool:
     """Whether what has this place below a student's folder can be a submission, or stand in the way of one."""
     *folders, name = rest or ("",)
-    is_file = PurePosixPath(name).suffix in SUFFIXES
+    is_file = suffix(name) in SUFFIXES
     if not folders:
-        return is_file or name in LESSON_NAMES or not name
+        return is_file or suffix(name) == ".zip" or name in (*LESSON_NAMES, REPOSITORY) or not name
     return len(folders) == 1 and folders[0] in LESSON_NAMES and (is_file or name == STAMP)
+
+
+def unpacked(entry: Entry) -> list[Entry]:
+    """The notebooks and scripts in a zip that one student has handed in, each with the folder of its lesson, if it lies
+    in one. A zip that can't be read is one entry that says so.
+    """
+    if entry.read is None:
+        return [entry]
+    try:
+        members = list(zip_entries(io.BytesIO(entry.read()), []))
+    except (Unreadable, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        return [replace(entry, read=None, refused=f"a zip that can't be read ({str(error).lower()})")]
+    found = []
+    for member in members:
+        if suffix(member.parts[-1]) in SUFFIXES and not any(map(HIDDEN.match, member.parts)) and not member.is_folder:
+            in_lesson = member.parts[-2:-1] and member.parts[-2] in LESSON_NAMES
+            parts = member.parts[-2:] if in_lesson else member.parts[-1:]
+            found.append(replace(member, parts=parts, submitted=entry.submitted, note=entry.note))
+    return found[:FOLDER_FILES]
 
 
 def decoded(name: str) -> str:
@@ -183,9 +265,15 @@ def flat_name(name: str, lessons: list[str]) -> tuple[str, str] | None:
 
 
 def names_lesson(name: str, lessons: list[str]) -> str | None:
-    """The lesson that a file's name tells, or the only one that is graded."""
-    found = [lesson for lesson in LESSONS if lesson in name.lower()]
-    return found[-1] if found else lessons[0] if len(lessons) == 1 else None
+    """The lesson that a file's name tells, or the only one that is graded.
+
+    A name may hold those of two lessons, as in 03_masking_after_training: then the one with its number counts.
+    """
+    numbered = [lesson for lesson in LESSONS if folder_name(lesson) in name.lower()]
+    found = numbered or [lesson for lesson in LESSONS if lesson in name.lower()]
+    if len(found) == 1:
+        return found[0]
+    return lessons[0] if len(lessons) == 1 and (not found or lessons[0] in found) else None
 
 
 def submission_of(student: str, lesson: str, entries: list[Entry], lessons: list[str]) -> Submission:
@@ -204,7 +292,12 @@ def submission_of(student: str, lesson: str, entries: list[Entry], lessons: list
     exact = [[e for e in candidates if e.flat or PurePosixPath(e.name).stem == name] for name in names]
     meant = exact[0] or exact[1] or candidates
     if not meant:
+        for entry in entries:
+            if entry.refused and suffix(entry.name) == ".zip" and names_lesson(entry.name, lessons) in (lesson, None):
+                return Submission(student, lesson, Status.UNREADABLE, f"{entry.name} is {entry.refused}.")
         return Submission(student, lesson, Status.MISSING, "no notebook was handed in.")
+    if len(meant) > 1 and all(entry.submitted for entry in meant):  # attempts: the last one counts
+        meant = sorted(meant, key=lambda entry: entry.submitted or "")[-1:]
     if len(meant) > 1:
         several = ", ".join(sorted(entry.name for entry in meant)[:NAMED_FILES])
         several += f" and {len(meant) - NAMED_FILES} more" if len(meant) > NAMED_FILES else ""
@@ -218,28 +311,32 @@ def submission_of(student: str, lesson: str, entries: list[Entry], lessons: list
     if meant[0].refused:
         made.status, made.reason = Status.UNREADABLE, f"{made.label} is {meant[0].refused}."
     else:
-        made.submitted = submitted_at(meant[0], stamp)
+        made.submitted, why = submitted_at(meant[0], stamp)
+        made.notes += [note for note in (meant[0].note, why) if note]
     return made
 
 
-def with_suffix(entries: Iterable[Entry], suffix: str) -> list[Entry]:
-    return [entry for entry in entries if PurePosixPath(entry.name).suffix == suffix]
+def with_suffix(entries: Iterable[Entry], ending: str) -> list[Entry]:
+    return [entry for entry in entries if suffix(entry.name) == ending]
 
 
-def submitted_at(entry: Entry, stamp: Entry | None) -> str | None:
-    """When it was handed in: nbgrader's timestamp.txt, or when the file was changed last."""
-    if stamp and stamp.read:
-        with contextlib.suppress(Unreadable, ValueError, OverflowError):
-            words = re.sub(r"(\.\d+)? ?(UTC|Z)$", "+00:00", stamp.read()[:100].decode(errors="replace").strip())
-            when = datetime.fromisoformat(words)
-            when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
-            when.astimezone(timezone.utc)  # raises what can't be compared with a deadline: year 1, east of Greenwich
-            return when.isoformat()
-    if entry.modified is None:
-        return None
-    with contextlib.suppress(OverflowError, OSError, ValueError):
-        return datetime.fromtimestamp(int(entry.modified), timezone.utc).isoformat()
-    return None
+def submitted_at(entry: Entry, stamp: Entry | None) -> tuple[str | None, str]:
+    """When it was handed in, by nbgrader's timestamp.txt or the platform's name for it, and a sentence if the time is
+    not to be read. (The date of a file is that of the download, or of the clone.)
+    """
+    if not stamp or not stamp.read:
+        return entry.submitted, ""
+    text = ""
+    with contextlib.suppress(Unreadable, ValueError, OverflowError, OSError, KeyError):
+        text = stamp.read()[:100].decode("utf-8-sig", errors="replace").strip()
+        date, _, zone = re.sub(r"(\d)Z$", r"\1 UTC", text).rpartition(" ")
+        if re.fullmatch(r"[\d:.+-]+", zone):  # no name of a zone
+            date, zone = text, "UTC"
+        when = datetime.fromisoformat(re.sub(r"\.\d+", "", date))
+        when = when if when.tzinfo else when.replace(tzinfo=ZoneInfo(zone))
+        when.astimezone(timezone.utc)  # raises what can't be compared with a deadline: year 1, east of Greenwich
+        return when.isoformat(), ""
+    return entry.submitted, f"{STAMP} is not to be read as a time ({decoded(text)[:50]!r}): when it came is not known."
 
 
 # A folder
@@ -250,7 +347,7 @@ def walk(place: Path, parts: tuple[str, ...]) -> Iterator[Entry]:
     limit = FOLDER_FILES if parts else CLASS_FILES
     try:
         with os.scandir(place.joinpath(*parts)) as found:
-            matter = (entry for entry in found if not parts or matters((*parts[1:], entry.name)))
+            matter = (entry for entry in found if not parts or matters(below((*parts[1:], entry.name))))
             inner = sorted(islice(matter, limit + 1), key=lambda entry: entry.name)
     except OSError as error:
         if not parts:
@@ -271,10 +368,11 @@ def walk(place: Path, parts: tuple[str, ...]) -> Iterator[Entry]:
             continue
         if stat.S_ISDIR(status.st_mode):
             yield Entry(here)
-            if not HIDDEN.match(entry.name) and (not parts or here[1:] in [(name,) for name in LESSON_NAMES]):
+            inside = here[1:] == (REPOSITORY,) or below(here[1:]) in [(name,) for name in LESSON_NAMES]
+            if not HIDDEN.match(entry.name) and (not parts or inside):
                 yield from walk(place, here)
         elif stat.S_ISREG(status.st_mode):
-            yield Entry(here, partial(read_below, place, here), modified=status.st_mtime)
+            yield Entry(here, partial(read_below, place, here))
         else:
             yield Entry(here, None, kind_of(status.st_mode))
 
@@ -313,7 +411,7 @@ def read_below(place: Path, parts: tuple[str, ...]) -> bytes:
 # A zip
 
 
-def zip_entries(place: Path, ignored: list[str]) -> Iterator[Entry]:
+def zip_entries(place: Path | io.BytesIO, ignored: list[str]) -> Iterator[Entry]:
     """The members of a zip. Those that could reach outside, or are too many, are named in `ignored`."""
     archive = zipfile.ZipFile(place)
     members = archive.infolist()
@@ -349,10 +447,7 @@ def zip_entries(place: Path, ignored: list[str]) -> Iterator[Entry]:
         elif parts in seen:
             ignored.append(f"{info.filename}: a second member of the same name")
         else:
-            modified = None
-            with contextlib.suppress(ValueError):
-                modified = datetime(*info.date_time, tzinfo=timezone.utc).timestamp()
-            yield Entry(parts, partial(read_member, archive, info), modified=modified)
+            yield Entry(parts, partial(read_member, archive, info))
         if refused:
             yield Entry(parts, None, refused)
         seen.add(parts)

@@ -47,6 +47,7 @@ class LateDays:
     free_days: int = 0
     penalty: Decimal = Decimal(0)
     max_penalty: Decimal = Decimal(100)
+    zone: tzinfo | None = None  # of times without an offset; None: this machine's
     named: Mapping[str, str] = field(default_factory=dict)
 
     def due(self, student: str, lesson: str) -> datetime | None:
@@ -64,6 +65,7 @@ def read_late_days(path: Path) -> LateDays:
         free_days=file.amount("free_days", 0, MOST_DAYS, (int,)),
         penalty=Decimal(file.amount("penalty", None, 100, (int, Decimal))),
         max_penalty=Decimal(file.amount("max_penalty", 100, 100, (int, Decimal))),
+        zone=file.zone,
         named={student: file.place("extensions", student) for student in file.table("extensions")},
     )
 

@@ -122,7 +122,9 @@ def lateness(row: Row, points: Decimal, policy: Policy) -> tuple[Decimal, str]:
         return Decimal(0), ""
     if row.submitted is None:
         return Decimal(0), "It is not known when this was handed in: no late days are counted."
-    days = -((utc(due) - utc(datetime.fromisoformat(row.submitted))) // timedelta(days=1))
+    when = datetime.fromisoformat(row.submitted)
+    when = when if when.tzinfo else when.replace(tzinfo=late.zone)  # a platform's own clock
+    days = -((utc(due) - utc(when)) // timedelta(days=1))
     if days <= 0:
         return Decimal(0), ""
     percent = min(max(days - late.free_days, 0) * late.penalty, late.max_penalty)

@@ -31,12 +31,10 @@ def test_only_what_has_changed_is_graded_again(pretend, tmp_path, monkeypatch):
     put(pretend, "student3", "masking", b"13")
     put(pretend, "late comer", "masking", b"1")
     (pretend / "student4/03_masking/notes.txt").touch()
-    os.utime(pretend / "student5/03_masking/03_masking.ipynb", (0, 0))
     assert masking(pretend, out)[0] == 0
     assert graded(pretend) == ["1", "13"]
     assert points_of(out) == NINE | {"student3": "13", "late comer": "1"}
     assert (out / "record.jsonl").read_bytes().startswith(before)
-    assert record(out)["student5", "masking"]["submitted"] != "1970-01-01T00:00:00+00:00"  # the line as it was
 
     (pretend / "student3/03_masking/03_masking.ipynb").rename(pretend / "student3/03_masking/mine.ipynb")
     (pretend / "student6/03_masking/03_masking.ipynb").unlink()

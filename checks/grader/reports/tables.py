@@ -51,12 +51,14 @@ def grades(rows: Sequence[SettledRow]) -> Table:
 def canvas(rows: Sequence[SettledRow]) -> Table:
     """The lines of canvas.csv, for Canvas's "Import Grades"; a column a lesson, an empty cell where there is no grade.
 
+    A lesson that nobody has handed in has no column: imported, it would be 0 for everyone.
+
     Canvas reads "Student", "ID", ..., "Section" first, then assignments by their titles, and takes a line with
     "Points Possible" in its first cell for what they are worth. A student is found by ID or login, else by name; here
     the submission's folder stands for both. Source: GradebookImporter in instructure/canvas-lms,
     lib/gradebook_importer.rb.
     """
-    worth = {row.lesson: row.max_points for row in rows}
+    worth = {row.lesson: row.max_points for row in rows if row.handed_in}
     lessons = [name for name in catalogue() if name in worth]
     points: dict[str, dict[str, Any]] = {}
     for row in rows:
