@@ -35,7 +35,7 @@ from solutions.trainer.ahead import Ahead
 from solutions.trainer.checkpoint import CHECKPOINT, TrainingError, write_atomic
 from solutions.trainer.config import Config, parse, validate
 from solutions.trainer.machine import Processes, autocast, choose_device, choose_precision, stop_signals
-from solutions.trainer.metrics import Row, as_csv, measure, neighbours, pooled
+from solutions.trainer.metrics import Row, as_csv, measure, neighbours, pooled, raw_pixels
 from solutions.trainer.report import draw_pictures, write_report
 from solutions.trainer.step import FastStep, Group, LessonStep, Step
 from solutions.trainer.verdict import Outcome
@@ -301,7 +301,7 @@ class Run:
         encoders = {
             "the trained teacher": pooled(self.networks["teacher"], self.device),
             "the untrained encoder": pooled(untrained.teacher, self.device),
-            "raw pixels": functools.partial(torch.flatten, start_dim=1),
+            "raw pixels": raw_pixels,
         }
         with self.autocast:
             outcome = Outcome(self.rows, moved, neighbours((self.images, self.held_out), encoders))

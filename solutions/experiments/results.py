@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import io
 import json
 import os
@@ -31,7 +30,7 @@ from solutions.experiments.rows import MILESTONES, ROWS, Row
 from solutions.train import Run, build_model, distance, load_pieces, open_images, train
 from solutions.trainer.checkpoint import CHECKPOINT, TrainingError, load_checkpoint, write_atomic
 from solutions.trainer.config import Config
-from solutions.trainer.metrics import pooled
+from solutions.trainer.metrics import pooled, raw_pixels
 from solutions.trainer.verdict import Outcome, verdict
 
 CPU = torch.device("cpu")
@@ -57,9 +56,8 @@ def run(row: Row, seed: int, data: str, work: Path, kept: Path) -> dict[str, Any
             row.swap(pieces)
         result |= trained(config, pieces, sources, work / f"{row.name}-{seed}")
     else:
-        encode = functools.partial(torch.flatten, start_dim=1)
-        if not row.name.endswith("pixels"):
-            encode = pooled(build_model(pieces, config).teacher, CPU)
+        pixels = row.name.endswith("pixels")
+        encode = raw_pixels if pixels else pooled(build_model(pieces, config).teacher, CPU)
         result["points"] = [{"images": 0} | probes(encode, sources)]
     kept.mkdir(parents=True, exist_ok=True)
     write_atomic(done, (json.dumps(result, indent=1) + "\n").encode())

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from data import load_images
 from solutions import train
 from solutions.tests.helpers.training import TINY
 from solutions.train import load_pieces, main
 from solutions.trainer.config import parse
-from solutions.trainer.metrics import Neighbours
+from solutions.trainer.metrics import Neighbours, neighbours, raw_pixels
 from solutions.trainer.verdict import Outcome, verdict
 
 ROW = {"constant": 0.6, "per_position": 0.5, "wrong_image": 1.0, "feature_std": 0.7, "effective_rank": 40.0}
@@ -144,3 +146,28 @@ def test_an_optimizer_that_never_steps_is_named(tmp_path):
     pieces.real_step, pieces.train_step = pieces.train_step, forgets
     assert train.train(config, out, pieces=pieces) == 0
     assert last_line(out).startswith("Nothing was trained:")
+
+
+def test_the_neighbours_are_those_of_a_vote_by_hand():
+    """Against numpy, query by query."""
+    sources = tuple(load_images("photos", image_size=16, split=split) for split in ("train", "val"))
+    found = neighbours(sources, {"pixels": raw_pixels})
+    features, labels = [], []
+    for images, count in zip(sources, (2_000, 1_000), strict=True):
+        chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
+        flat = images.batch(chosen).numpy().reshape(count, -1).astype(np.float64)
+        features.append(flat / np.linalg.norm(flat, axis=1, keepdims=True))
+        labels.append(images.labels[chosen].numpy())
+    nearest = np.argsort(-(features[1] @ features[0].T), axis=1)[:, :20]
+    votes = np.array([np.bincount(labels[0][row], minlength=9) for row in nearest])
+    clear = votes.max(axis=1) > np.sort(votes, axis=1)[:, -2]  # where two classes have as many, either may win
+    right = (votes.argmax(axis=1) == labels[1])[clear].sum()
+    assert right <= round(found.right["pixels"] * 1_000) <= right + (~clear).sum()
+    assert (found.bank, found.queries, found.classes) == (2_000, 1_000, 9)
+
+
+def test_a_large_image_has_few_raw_pixels():
+    images = torch.rand(2, 3, 224, 224)
+    expected = images.numpy().reshape(2, 3, 32, 7, 32, 7).mean(axis=(3, 5)).reshape(2, -1)
+    np.testing.assert_allclose(raw_pixels(images).numpy(), expected, rtol=1e-5)
+    assert torch.equal(raw_pixels(images[..., :32, :32]), images[..., :32, :32].flatten(1))

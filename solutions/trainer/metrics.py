@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from data import Images
 from solutions.diagnostics import effective_rank, feature_std, knn_accuracy, loss_baselines
@@ -65,6 +66,11 @@ def as_csv(rows: Sequence[Row]) -> bytes:
 def pooled(teacher: nn.Module, device: torch.device) -> Encode:
     """The mean of a teacher's tokens, on the CPU."""
     return lambda images: teacher(images.to(device)).mean(dim=1).float().cpu()
+
+
+def raw_pixels(images: Tensor) -> Tensor:
+    """Images [B, 3, S, S] -> [B, D] without any network, large ones at 32 pixels a side: at 224 one is a megabyte."""
+    return F.adaptive_avg_pool2d(images, min(32, images.shape[-1])).flatten(1)
 
 
 def features_and_labels(images: Images, encode: Encode, count: int) -> tuple[Tensor, Tensor]:
