@@ -1,5 +1,6 @@
 """Images for the lessons and the trainer: `load_images("photos" | "cifar10" | a folder)`."""
 
+import os
 from pathlib import Path
 
 from data.images import IMAGENET_MEAN, IMAGENET_STD, ImageError, Images, to_display
@@ -37,5 +38,5 @@ def load_images(
     elif source == "cifar10":
         pixels = cifar10(split)
     else:
-        pixels = folder(Path(source).expanduser(), image_size, split, seed, min_side)
+        pixels = folder(Path(os.path.expanduser(source)), image_size, split, seed, min_side)
     return Images(pixels, image_size, seed)

@@ -68,12 +68,14 @@ def pooled(teacher: nn.Module, device: torch.device) -> Encode:
 
 
 def features_and_labels(images: Images, encode: Encode, count: int) -> tuple[Tensor, Tensor]:
-    """Of images drawn at random, the same ones for every run: [K, D] and [K], K the smaller of count and their number.
+    """Of images drawn at random among those whose class is known, the same ones for every run: [K, D] and [K], K the
+    smaller of count and their number.
 
     Labels are looked at here and nowhere else in the trainer.
     """
     assert images.labels is not None
-    indices = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
+    known = torch.nonzero(images.labels >= 0).flatten()
+    indices = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[:count]]
     with torch.no_grad():
         features = torch.cat([encode(images.batch(part)) for part in indices.split(250)])
     return features, images.labels[indices]
@@ -90,4 +92,5 @@ def neighbours(sources: tuple[Images, Images], encoders: Mapping[str, Encode]) -
         )
         for name, encode in encoders.items()
     }
-    return Neighbours(right, min(BANK, len(bank)), min(QUERIES, len(queries)), len(bank.class_names))
+    known, asked = (int((labels >= 0).sum()) for labels in (bank.labels, queries.labels))
+    return Neighbours(right, min(BANK, known), min(QUERIES, asked), len(bank.class_names))

@@ -95,7 +95,10 @@ def write_report(config: Config, outcome: Outcome) -> str:
     )
 
 
-NO_LABELS = "These images have no classes, so that nothing here can say what the features are good for."
+NO_LABELS = (
+    "The training and the held-out images do not both have classes (a folder each), so that nothing here can say what "
+    "the features are good for."
+)
 
 
 def label_table(neighbours: Neighbours) -> str:
