@@ -7,7 +7,19 @@ from data.images import IMAGENET_MEAN, IMAGENET_STD, ImageError, Images, to_disp
 from data.resident import move, on_device
 from data.sources import cifar10, folder, photographs, whole_photographs
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageError", "Images", "load_images", "move", "on_device", "to_display"]
+__all__ = [
+    "BUILT_IN",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "ImageError",
+    "Images",
+    "load_images",
+    "move",
+    "on_device",
+    "to_display",
+]
+
+BUILT_IN = ("photos", "whole photos", "cifar10")  # sources that are no folder of the user's
 
 
 def load_images(

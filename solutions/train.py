@@ -14,6 +14,7 @@ import functools
 import importlib
 import io
 import math
+import os
 import signal
 import statistics
 import sys
@@ -28,7 +29,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from data import ImageError, Images, load_images, move, on_device
+from data import BUILT_IN, ImageError, Images, load_images, move, on_device
 from lessons import LessonError, unwritten
 from solutions.masking import Masks
 from solutions.trainer.ahead import Ahead
@@ -102,6 +103,7 @@ class Run:
     ):
         self.config, self.out, self.pieces, self.device, self.processes = config, out, pieces, device, processes
         self.images, self.held_out = sources
+        self.digests = [images.digest for images in sources]
         self.pixels = on_device(self.images, device)
         # a device works while the next groups are made, and so do the cores while files are read
         waits = device.type != "cpu" or self.images.canvases is None
@@ -201,8 +203,16 @@ class Run:
         return self.seconds + time.perf_counter() - self.started
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from a checkpoint. Raises TrainingError if it was trained on other images."""
+        if checkpoint["images"] != self.digests:
+            raise TrainingError(
+                f"{self.config.data} does not hold the images that the run in {self.out} is trained on: restore "
+                "them, name the folder where they are now with --data, or start a new run in another --out"
+            )
         for name, network in self.networks.items():
             network.load_state_dict(checkpoint[name])
+        for group, own in zip(checkpoint["optimizer"]["param_groups"], self.optimizer.param_groups, strict=True):
+            group["fused"] = own["fused"]  # by the device, which may be another one
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.step, self.rows, self.recent = checkpoint["step"], checkpoint["rows"], checkpoint["recent"]
         self.seconds = checkpoint["seconds"]
@@ -246,6 +256,7 @@ class Run:
             state = {name: network.state_dict() for name, network in self.networks.items()}
             state |= {"optimizer": self.optimizer.state_dict(), "config": dataclasses.asdict(self.config)}
             state |= {"step": self.step, "rows": self.rows, "recent": self.recent, "seconds": self.clock()}
+            state["images"] = self.digests
             buffer = io.BytesIO()
             torch.save(state, buffer)
             write_atomic(self.out / CHECKPOINT, buffer.getvalue())
@@ -297,7 +308,8 @@ class Run:
             "raw pixels": functools.partial(torch.flatten, start_dim=1),
         }
         with self.autocast:
-            outcome = Outcome(self.rows, moved, neighbours((self.images, self.held_out), encoders))
+            judged = neighbours((self.images, self.held_out), encoders)
+        outcome = Outcome(self.rows, moved, judged, held_out=self.held_out is not self.images)
         shown = self.images_to_show()
         masks = self.masks(len(shown), torch.Generator().manual_seed(self.config.seed))
         with torch.no_grad():
@@ -338,6 +350,11 @@ def train(
     processes.join(device)
     if config.precision == "auto":
         config = dataclasses.replace(config, precision=processes.agree(choose_precision(device), device))
+    if checkpoint and config.data not in BUILT_IN and not os.path.isdir(os.path.expanduser(config.data)):
+        raise TrainingError(
+            f"there is no folder {config.data}, whose images the run in {out} is trained on: restore it, or name the "
+            "folder where they are now with --data"
+        )
     with processes.first_one_first():
         images, held_out = sources or open_images(config)
     if len(held_out) < 2:
@@ -368,6 +385,8 @@ def train(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line -> the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may hold what the terminal can't show
     try:
         return train(*parse(arguments))
     except (TrainingError, ImageError, LessonError) as error:

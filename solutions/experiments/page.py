@@ -18,6 +18,7 @@ from data import Images
 from solutions.experiments.probes import BANK, QUERIES
 from solutions.experiments.rows import EXPECTED, PAPER, ROWS, STEPS
 from solutions.trainer.config import RECIPES
+from solutions.trainer.machine import draw_off_screen
 
 HERE = Path(__file__).parent
 Results = dict[str, list[dict[str, Any]]]  # the runs of each row
@@ -112,9 +113,7 @@ def goals(results: Results) -> str:
 
 def draw(results: Results) -> bytes:
     """Loss against kNN, a mark a run: the picture that shows why a low loss is no evidence."""
-    import matplotlib
-
-    matplotlib.use("Agg")
+    draw_off_screen()
     import matplotlib.pyplot as plt
 
     from lessons.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED

@@ -32,6 +32,11 @@ class Neighbours:
     queries: int
     classes: int
 
+    @property
+    def voters(self) -> int:
+        """How many neighbours vote on each."""
+        return min(NEIGHBOURS, self.bank)
+
 
 def measure(networks: Mapping[str, nn.Module], images: Tensor, masks: Masks, target_norm: str) -> Row:
     """One row of metrics: the held-out loss beside its baselines, and the spread and rank of the
@@ -82,15 +87,15 @@ def features_and_labels(images: Images, encode: Encode, count: int) -> tuple[Ten
 
 
 def neighbours(sources: tuple[Images, Images], encoders: Mapping[str, Encode]) -> Neighbours | None:
-    """How well nearest neighbours tell the classes apart with each encoder's features; None if there are no classes."""
+    """How well nearest neighbours tell the classes apart with each encoder's features; None if there are no classes,
+    or no images that training does not see.
+    """
     bank, queries = sources
-    if bank.labels is None or queries.labels is None:
+    if bank is queries or bank.labels is None or queries.labels is None:
         return None
-    right = {
-        name: knn_accuracy(
-            *features_and_labels(bank, encode, BANK), *features_and_labels(queries, encode, QUERIES), NEIGHBOURS
-        )
-        for name, encode in encoders.items()
-    }
     known, asked = (int((labels >= 0).sum()) for labels in (bank.labels, queries.labels))
-    return Neighbours(right, min(BANK, known), min(QUERIES, asked), len(bank.class_names))
+    found = Neighbours({}, min(BANK, known), min(QUERIES, asked), len(bank.class_names))
+    for name, encode in encoders.items():
+        parts = *features_and_labels(bank, encode, BANK), *features_and_labels(queries, encode, QUERIES)
+        found.right[name] = knn_accuracy(*parts, found.voters)
+    return found
