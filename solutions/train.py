@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import io
 import math
 import os
@@ -30,18 +29,18 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from data import BUILT_IN, ImageError, Images, load_images, move, on_device
-from lessons import LessonError, unwritten
+from lessons import LessonError
 from solutions.masking import Masks
 from solutions.trainer.ahead import Ahead
 from solutions.trainer.checkpoint import CHECKPOINT, TrainingError, write_atomic
 from solutions.trainer.config import Config, parse, validate
 from solutions.trainer.machine import Processes, autocast, choose_device, choose_precision, stop_signals
 from solutions.trainer.metrics import Row, as_csv, measure, neighbours, pooled
+from solutions.trainer.pieces import blame, borrowed, load_pieces, try_out
 from solutions.trainer.report import draw_pictures, write_report
 from solutions.trainer.step import FastStep, Group, LessonStep, Step
 from solutions.trainer.verdict import Outcome
 
-PIECES = ("vision_transformer", "masking", "teacher", "predictor", "training")
 PROBE_IMAGES = 48  # held-out images that every row of metrics.csv is measured on
 SHOWN = ("loss", "held_out_loss", "per_position", "feature_std", "effective_rank")  # beside the progress bar
 SHOWN_PHOTOGRAPHS = [2, 3, 4, 5]  # a cat, a pagoda, a cup, a flower
@@ -49,14 +48,6 @@ AGREE_EVERY = 10  # steps after which several processes tell each other of signa
 LOOKS = 40  # at the clock, in a run of so many minutes: more steps or fewer are taken if that makes a difference
 DEVIATION = 0.05  # of the steps that were planned: less makes none
 FOR_STEPS = 0.95  # of the time; the rest is for the report and its pictures
-
-
-def load_pieces(package: str) -> SimpleNamespace:
-    """The names of lessons 2 to 6 together, from `solutions` or from the learner's own `lessons`."""
-    names: dict = {}
-    for module in PIECES:
-        names.update(vars(importlib.import_module(f"{package}.{module}")))
-    return SimpleNamespace(**names)
 
 
 def open_images(config: Config) -> tuple[Images, Images]:
@@ -231,8 +222,9 @@ class Run:
         self.recent += losses
         for step, loss in enumerate(losses, start=first):
             if not math.isfinite(loss):
+                own = "see that `pytest checks` passes, then " if self.config.pieces == "lessons" else ""
                 raise TrainingError(
-                    f"the loss is {loss} at step {step}: try a lower --lr or --precision fp32; "
+                    f"the loss is {loss} at step {step}: {own}try a lower --lr or --precision fp32; "
                     "the checkpoint before it is kept"
                 )
 
@@ -316,7 +308,7 @@ class Run:
             before, after = untrained.teacher(shown), self.networks["teacher"](shown)
         for name, picture in draw_pictures(shown, masks, self.config.grid_size, before, after, self.rows).items():
             write_atomic(self.out / name, picture)
-        report = write_report(self.config, outcome)
+        report = write_report(self.config, outcome, borrowed(self.pieces) if self.config.borrow else [])
         write_atomic(self.out / "report.md", report.encode())
         print(f"{report}\n{self.out} holds masks.png, loss.png, pca.png, report.md, metrics.csv and {CHECKPOINT}")
 
@@ -362,7 +354,11 @@ def train(
         held_out = images
     if len(held_out) < 2:
         raise TrainingError(f"{config.data} holds one image: training needs at least 2")
-    run = Run(config, out, pieces or load_pieces(config.pieces), (images, held_out), device, processes)
+    pieces = pieces or load_pieces(config.pieces, config.borrow)
+    if config.pieces == "lessons":
+        with autocast(config.precision, device):
+            try_out(pieces, config, held_out.batch([0, 1]).to(device))
+    run = Run(config, out, pieces, (images, held_out), device, processes)
     if checkpoint:
         run.restore(checkpoint)
     elif config.minutes:
@@ -392,12 +388,14 @@ def main(arguments: list[str] | None = None) -> int:
     except (TrainingError, ImageError, LessonError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
-    except NotImplementedError as error:
-        print(f"train: {unwritten(error)} is not written yet: finish the lessons, then train them", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("train: stopped before the first step, nothing to save", file=sys.stderr)
         return 130
+    except BaseException as error:  # SystemExit too, if a piece of the learner's raises it
+        if (sentence := blame(error)) is None:
+            raise
+        print(f"train: {sentence}", file=sys.stderr)
+        return 1
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -84,6 +84,7 @@ class Config:
     pieces: str = option(
         "solutions", "the code that is assembled: the reference, or your own", ("solutions", "lessons")
     )
+    borrow: bool = option(False, "with --pieces lessons: take from the reference what is not written yet")
     log_every: int = option(50, "steps between two rows of metrics.csv")
     save_every: int = option(50, "steps between two checkpoints")
 
@@ -193,6 +194,8 @@ def validate(config: Config, processes: int) -> None:
             raise TrainingError(
                 f"--{name.replace('_', '-')} must lie between {low} and {high}, got {getattr(config, name)}"
             )
+    if config.borrow and config.pieces != "lessons":
+        raise TrainingError("--borrow fills what is missing in your own lessons: add --pieces lessons, or leave it out")
     if config.image_size % config.patch_size:
         raise TrainingError(
             f"patches of {config.patch_size} do not tile an image of {config.image_size}: "

@@ -78,16 +78,20 @@ each for its own question.
 """
 
 
-def write_report(config: Config, outcome: Outcome) -> str:
-    """The text of report.md: what was run, what was seen, and what this does not show."""
+def write_report(config: Config, outcome: Outcome, borrowed: Sequence[str] = ()) -> str:
+    """The text of report.md: what was run, what was seen, and what this does not show.
+
+    borrowed: the pieces of the reference's in a run of the learner's own.
+    """
     rows, middle = outcome.rows, middle_row(outcome.rows)
     names = list(rows[0])
     table = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     for row in {row["step"]: row for row in (rows[0], middle, rows[-1])}.values():
         table.append("| " + " | ".join(str(row[n]) if n == "step" else f"{row[n]:.4f}" for n in names) + " |")
     data = os.fsencode(config.data).decode(errors="replace")  # a folder's name may be no UTF-8
+    pieces = config.pieces + f" ({', '.join(borrowed)} from the reference)" * bool(borrowed)
     return REPORT.format(
-        **dataclasses.asdict(config) | {"data": data},
+        **dataclasses.asdict(config) | {"data": data, "pieces": pieces},
         torch=torch.__version__,
         measured_on="held-out images" if outcome.held_out else "the training images, too few to hold any out",
         findings="\n".join("- " + sentence for sentence in findings(rows)),
