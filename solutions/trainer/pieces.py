@@ -17,7 +17,7 @@ from types import CodeType, SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import lessons
 from checks.tool.exercise import catalogue, find_lesson
@@ -58,87 +58,116 @@ def try_out(pieces: SimpleNamespace, config: Config, images: Tensor) -> None:
     Raises TrainingError for the first piece that raises or does not give what its contract says: one sentence with the
     piece, its line, what was expected and what came.
     """
-    count, grid_size, dim, steps = len(images), config.grid_size, config.dim, config.steps
-    tokens, generator = grid_size**2, torch.Generator().manual_seed(config.seed)
     try:
-        masking.sample_masks(count, grid_size, torch.Generator().manual_seed(config.seed))
+        masking.sample_masks(len(images), config.grid_size, torch.Generator().manual_seed(config.seed))
     except ValueError as error:
         raise TrainingError(f"these sizes do not work: {error}") from None
+    trial = Trial(pieces, config, images)
+    model, masks = trial.networks()
+    trial.schedules()
+    trial.step(model, masks)
 
-    def wrong(name: str, expected: str, got: str) -> TrainingError:
-        return told(name, definition(getattr(pieces, name)), expected, got)
 
-    def wants(name: str, value: Any, *shape: int) -> Any:
-        """The value, if it is a tensor of this shape and of finite numbers."""
+class Trial:
+    """Each piece's first call. Its methods raise TrainingError for the piece that is wrong."""
+
+    def __init__(self, pieces: SimpleNamespace, config: Config, images: Tensor):
+        self.pieces, self.config, self.images = pieces, config, images
+
+    def networks(self) -> tuple[nn.Module, Any]:
+        """Student, masks, teacher, predictor, loss -> an IJEPA and the masks."""
+        pieces, config, images = self.pieces, self.config, self.images
+        count, tokens, dim = len(images), config.grid_size**2, config.dim
+        with self.calling("VisionTransformer"):
+            student = pieces.VisionTransformer(config.image_size, config.patch_size, dim, config.depth, config.heads)
+            self.expect("VisionTransformer", student.to(images.device)(images), count, tokens, dim)
+        masks = self.masks()
+        context, targets = masks
+        _, blocks, length = targets.shape
+        with self.calling("VisionTransformer"):
+            kept = student(images, keep=context)
+            self.expect("VisionTransformer", kept, count, context.shape[1], dim)
+        with self.calling("make_teacher"):
+            teacher = pieces.make_teacher(student)
+            self.expect("make_teacher", teacher(images), count, tokens, dim)
+        with self.calling("teacher_targets"):
+            wanted = pieces.teacher_targets(teacher, images, targets)
+            self.expect("teacher_targets", wanted, count, blocks, length, dim)
+        with self.calling("Predictor"):
+            sizes = config.predictor_dim, config.predictor_depth, config.predictor_heads
+            predictor = pieces.Predictor(config.grid_size, dim, *sizes).to(images.device)
+            predictions = predictor(kept, context, targets)
+            self.expect("Predictor", predictions, count, blocks, length, dim)
+        with self.calling("jepa_loss"):
+            self.expect("jepa_loss", pieces.jepa_loss(predictions, wanted))
+        with self.calling("update_teacher"):
+            pieces.update_teacher(copy.deepcopy(teacher), student, config.momentum)
+        with self.calling("IJEPA"):
+            return pieces.IJEPA(student, predictor), masks
+
+    def masks(self) -> Any:
+        """Masks of the images, on their device."""
+        count, tokens = len(self.images), self.config.grid_size**2
+        generator = torch.Generator().manual_seed(self.config.seed)
+        with self.calling("sample_masks"):
+            drawn = self.pieces.sample_masks(count, self.config.grid_size, generator)
+            masks = self.pieces.Masks(*(indices.to(self.images.device) for indices in drawn))
+            for indices, axes in zip(masks, (2, 3), strict=True):
+                right = indices.dtype == torch.int64 and indices.dim() == axes and len(indices) == count
+                if not right or not 0 <= indices.min() <= indices.max() < tokens:
+                    expected = f"{count} rows of indices from 0 to {tokens - 1}, {axes} axes"
+                    raise self.wrong("sample_masks", expected, describe(indices))
+        return masks
+
+    def schedules(self) -> None:
+        steps = self.config.steps
+        for name, inputs in (
+            ("momentum_at", (0, steps, self.config.momentum)),
+            ("learning_rate_at", (0, steps, round(self.config.warmup * steps))),
+            ("weight_decay_at", (0, steps)),
+        ):
+            with self.calling(name):
+                value = getattr(self.pieces, name)(*inputs)
+                if not isinstance(value, int | float) or not math.isfinite(value):
+                    raise self.wrong(name, "a number", describe(value))
+
+    def step(self, model: nn.Module, masks: Any) -> None:
+        pieces, config = self.pieces, self.config
+        with self.calling("parameter_groups"):
+            optimizer = torch.optim.AdamW(pieces.parameter_groups(model, config.weight_decay), lr=0.0)
+        with self.calling("train_step"):
+            self.expect("train_step", pieces.train_step(model, self.images, masks, optimizer, config.momentum))
+            for name, parameter in model.named_parameters():
+                for what, values in ((name, parameter), (f"the gradient of {name}", parameter.grad)):
+                    if values is not None and not values.isfinite().all():
+                        raise self.wrong("train_step", f"finite numbers in {what} after one step", "nan or inf")
+
+    def expect(self, name: str, value: Any, *shape: int) -> None:
+        """The value must be a tensor of this shape and of finite numbers."""
         if not isinstance(value, Tensor) or value.shape != shape:
-            raise wrong(name, f"a tensor {list(shape)}", describe(value))
+            raise self.wrong(name, f"a tensor {list(shape)}", describe(value))
         if not value.isfinite().all():
-            raise wrong(name, f"finite numbers {list(shape)}", f"{value[~value.isfinite()][0].item()} among them")
-        return value
+            got = f"{value[~value.isfinite()][0].item()} among them"
+            raise self.wrong(name, f"finite numbers {list(shape)}", got)
 
-    with calling(pieces, "VisionTransformer"):
-        student = pieces.VisionTransformer(config.image_size, config.patch_size, dim, config.depth, config.heads)
-        wants("VisionTransformer", student.to(images.device)(images), count, tokens, dim)
-    with calling(pieces, "sample_masks"):
-        context, targets = (indices.to(images.device) for indices in pieces.sample_masks(count, grid_size, generator))
-        masks = pieces.Masks(context, targets)
-        for indices, axes in ((context, 2), (targets, 3)):
-            right = indices.dtype == torch.int64 and indices.dim() == axes and len(indices) == count
-            if not right or not 0 <= indices.min() <= indices.max() < tokens:
-                expected = f"{count} rows of indices from 0 to {tokens - 1}, {axes} axes"
-                raise wrong("sample_masks", expected, describe(indices))
-    _, blocks, length = targets.shape
-    with calling(pieces, "VisionTransformer"):
-        kept = wants("VisionTransformer", student(images, keep=context), count, context.shape[1], dim)
-    with calling(pieces, "make_teacher"):
-        teacher = pieces.make_teacher(student)
-        wants("make_teacher", teacher(images), count, tokens, dim)
-    with calling(pieces, "teacher_targets"):
-        wanted = wants("teacher_targets", pieces.teacher_targets(teacher, images, targets), count, blocks, length, dim)
-    with calling(pieces, "Predictor"):
-        sizes = config.predictor_dim, config.predictor_depth, config.predictor_heads
-        predictor = pieces.Predictor(grid_size, dim, *sizes).to(images.device)
-        predictions = wants("Predictor", predictor(kept, context, targets), count, blocks, length, dim)
-    with calling(pieces, "jepa_loss"):
-        wants("jepa_loss", pieces.jepa_loss(predictions, wanted))
-    with calling(pieces, "update_teacher"):
-        pieces.update_teacher(copy.deepcopy(teacher), student, config.momentum)
-    for name, inputs in (
-        ("momentum_at", (0, steps, config.momentum)),
-        ("learning_rate_at", (0, steps, round(config.warmup * steps))),
-        ("weight_decay_at", (0, steps)),
-    ):
-        with calling(pieces, name):
-            value = getattr(pieces, name)(*inputs)
-            if not isinstance(value, int | float) or not math.isfinite(value):
-                raise wrong(name, "a number", describe(value))
-    with calling(pieces, "IJEPA"):
-        model = pieces.IJEPA(student, predictor)
-    with calling(pieces, "parameter_groups"):
-        optimizer = torch.optim.AdamW(pieces.parameter_groups(model, config.weight_decay), lr=0.0)
-    with calling(pieces, "train_step"):
-        wants("train_step", pieces.train_step(model, images, masks, optimizer, config.momentum))
-        for name, parameter in model.named_parameters():
-            for what, values in ((name, parameter), (f"the gradient of {name}", parameter.grad)):
-                if values is not None and not values.isfinite().all():
-                    raise wrong("train_step", f"finite numbers in {what} after one step", "nan or inf")
+    def wrong(self, name: str, expected: str, got: str) -> TrainingError:
+        return told(name, definition(getattr(self.pieces, name)), expected, got)
 
-
-@contextlib.contextmanager
-def calling(pieces: SimpleNamespace, name: str) -> Iterator[None]:
-    """Raise TrainingError for whatever goes wrong inside: it is this piece's."""
-    if not hasattr(pieces, name):
-        module = sys.modules[f"lessons.{find_lesson(name) or LESSONS[-1]}"]
-        why = lessons.reason(module, name) or f"no cell of {Path(str(module.__file__)).name} defines it."
-        raise TrainingError(f"{name} is missing: {why.rstrip('.')}; {how_to_check(name)}")
-    try:
-        yield
-    except (TrainingError, lessons.LessonError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # SystemExit too: whatever the learner's code does
-        if sentence := blame(error, name, definition(getattr(pieces, name))):
-            raise sentence from error
-        raise
+    @contextlib.contextmanager
+    def calling(self, name: str) -> Iterator[None]:
+        """Raise TrainingError for whatever goes wrong inside: it is this piece's."""
+        if not hasattr(self.pieces, name):
+            module = sys.modules[f"lessons.{find_lesson(name) or LESSONS[-1]}"]
+            why = lessons.reason(module, name) or f"no cell of {Path(str(module.__file__)).name} defines it."
+            raise TrainingError(f"{name} is missing: {why.rstrip('.')}; {how_to_check(name)}")
+        try:
+            yield
+        except (TrainingError, lessons.LessonError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # SystemExit too: whatever the learner's code does
+            if sentence := blame(error, name, definition(getattr(self.pieces, name))):
+                raise sentence from error
+            raise
 
 
 def blame(error: BaseException, name: str = "", at: str = "") -> TrainingError | None:
