@@ -29,6 +29,8 @@ from checks.grader.judging.sandbox import PROMISES, TIERS, choose_tier
 from checks.grader.limits import LEAST_MEMORY, LEAST_PROCESSES, MOST_SECONDS
 from checks.grader.policy import FLAGGED, Policy, read_policy, settle, unknown_students
 from checks.grader.record import NAME, Record, RecordError, locked
+from checks.grader.remembered import NAME as REMEMBERED
+from checks.grader.remembered import seed_of_class
 from checks.grader.reports.outputs import write_outputs
 from checks.grader.reports.text import shown
 from checks.grader.settled import SettledRow
@@ -67,6 +69,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--late", type=Path, metavar="TOML", help="deadlines, late days and extensions")
     parser.add_argument("--marks", type=Path, metavar="CSV", help="marks given by hand")
     parser.add_argument("--gradebook", metavar="URL", help="write the points into nbgrader's gradebook too")
+    parser.add_argument(
+        "--seed", type=int, help="of the random inputs, one for the whole class (default: drawn once, and remembered)"
+    )
     parser.add_argument("--regrade", action="store_true", help="grade what is graded already, too")
     parser.add_argument("--shard", metavar="N/COUNT", help="grade one part of the class, such as 3/8")
     parser.add_argument("--merge", type=Path, nargs="+", metavar="DIR", help="join the records of shards into --out")
@@ -79,8 +84,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
             parser.error(f"--shard {options.shard} is not a part of a whole: write it as 3/8")
         options.shard = int(number), int(count)
-    if options.merge and (options.shard or options.lesson or options.regrade):
-        parser.error("--merge joins what is graded: it goes with no --shard, --lesson or --regrade")
+    if options.merge and (options.shard or options.lesson or options.regrade or options.seed is not None):
+        parser.error("--merge joins what is graded: it goes with no --shard, --lesson, --regrade or --seed")
+    if options.seed is not None and not 0 <= options.seed < 2**31:
+        parser.error(f"--seed lies between 0 and {2**31 - 1}")
+    if options.shard and options.seed is None and not (options.out / REMEMBERED).exists():
+        parser.error("--shard needs --seed, the same for all shards, so that the same answer gets the same points")
     if options.jobs < 1:
         parser.error("--jobs starts at 1")
     if not all(0 < seconds <= MOST_SECONDS for seconds in (options.seconds, options.training_seconds)):
@@ -124,7 +133,8 @@ def run_locked(options: argparse.Namespace, policy: Policy) -> int:
 
 def grade(options: argparse.Namespace, limits: Limits, record: Record) -> tuple[list[Row], dict[str, Any]]:
     """Grade the submissions -> their rows, and what the report says about the sandbox and what was ignored."""
-    plan = Plan(options.lesson or list(LESSONS), limits, options.jobs, options.regrade, options.quiet)
+    seed = seed_of_class(options.out, options.seed)
+    plan = Plan(options.lesson or list(LESSONS), limits, seed, options.jobs, options.regrade, options.quiet)
     found = collect(options.submissions, plan.lessons)
     if options.shard:
         found.students = {name: files for name, files in found.students.items() if in_shard(name, options.shard)}
@@ -141,7 +151,7 @@ def grade(options: argparse.Namespace, limits: Limits, record: Record) -> tuple[
     promises = [*PROMISES[sandbox.tier], f"Here {limited}."]
     with contextlib.closing(sandbox):
         rows = ClassRun(found, plan, record, sandbox).rows()
-    return rows, {"tier": sandbox.tier, "promises": promises, "ignored": found.ignored}
+    return rows, {"tier": sandbox.tier, "promises": promises, "ignored": found.ignored, "seed": seed}
 
 
 def finish(rows: list[SettledRow], options: argparse.Namespace, about: dict[str, Any]) -> int:

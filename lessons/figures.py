@@ -346,11 +346,14 @@ def pca(images: Tensor, before: Tensor, after: Tensor) -> Figure:
 
 
 @_picture
-def runs(histories: dict[str, dict[str, Sequence[float]]], ylabel: str, xlabel: str = "step") -> Figure:
+def runs(
+    histories: dict[str, dict[str, Sequence[float] | Sequence[Sequence[float]]]], ylabel: str, xlabel: str = "step"
+) -> Figure:
     """Several runs side by side on one scale, the same lines in each: run -> line -> one value a step.
 
-    The first line is drawn thickest. Raises ValueError if there is no run, if the runs have not the same lines, or
-    unless these are 1 to 6.
+    A line may be that of several seeds, [seeds, steps]: their mean is drawn, with a band from the lowest to the
+    highest. The first line is drawn thickest. Raises ValueError if there is no run, if the runs have not the same
+    lines, or unless these are 1 to 6.
     """
     names = list(next(iter(histories.values()), ()))
     if not 1 <= len(names) <= len(DASHES) or any(list(lines) != names for lines in histories.values()):
@@ -359,8 +362,12 @@ def runs(histories: dict[str, dict[str, Sequence[float]]], ylabel: str, xlabel: 
     colors = (BLUE, ORANGE, RED, PURPLE, GREEN, INK)
     for panel, (run, lines) in zip(axes[0], histories.items(), strict=True):
         for k, (name, values) in enumerate(lines.items()):
-            values = [float(value) for value in values]
-            panel.plot(values, color=colors[k], linestyle=DASHES[k], linewidth=2.5 + 1.5 * (k == 0), label=name)
+            seeds = torch.atleast_2d(torch.as_tensor(values, dtype=torch.float64))  # [seeds, steps]
+            width = 2.5 + 1.5 * (k == 0)
+            panel.plot(seeds.mean(dim=0).numpy(), color=colors[k], linestyle=DASHES[k], linewidth=width, label=name)
+            if len(seeds) > 1:
+                low, high = seeds.amin(dim=0).numpy(), seeds.amax(dim=0).numpy()
+                panel.fill_between(range(seeds.shape[1]), low, high, color=colors[k], alpha=0.25, linewidth=0)
         panel.set(title=run, xlabel=xlabel)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.margins(x=0.01)

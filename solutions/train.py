@@ -49,6 +49,8 @@ LOOKS = 40  # at the clock, in a run of so many minutes: more steps or fewer are
 DEVIATION = 0.05  # of the steps that were planned: less makes none
 FOR_STEPS = 0.95  # of the time; the rest is for the report and its pictures
 
+Look = Callable[["Run"], None]  # somebody's look at a run while it goes
+
 
 def open_images(config: Config) -> tuple[Images, Images]:
     """The training and the held-out images of a run."""
@@ -170,15 +172,13 @@ class Run:
             times.append(time.perf_counter() - start)
         config = self.config = self.with_steps(statistics.fmean(times[2:]))  # the first two only warm up
         if self.processes.is_first:
-            enough = ", which are enough" if config.steps == config.most_steps else ""
-            planned = f"{config.steps} steps of {config.batch_size} images"
-            print(f"{planned} for {minutes:g} minutes{enough}", file=sys.stderr)
+            print(f"{config.steps} steps of {config.batch_size} images for {minutes:g} minutes", file=sys.stderr)
 
     def with_steps(self, each: float) -> Config:
         """As many steps in all as fit if one takes so many seconds."""
         config = self.config
         fit = self.step + (FOR_STEPS * 60 * config.minutes - self.clock()) / each
-        steps = max(self.step + 1, round(min(fit, config.most_steps or fit)))
+        steps = max(self.step + 1, round(fit))
         return dataclasses.replace(config, steps=self.processes.agree(steps, self.device))
 
     def follow_the_clock(self) -> None:
@@ -239,6 +239,12 @@ class Run:
             write_atomic(self.out / "metrics.csv", as_csv(self.rows))
         self.recent.clear()
 
+    def look(self, look: Look) -> None:
+        """Have somebody look at the run as it is now; the time that this takes is not the training's."""
+        start = time.perf_counter()
+        look(self)
+        self.started += time.perf_counter() - start
+
     def save(self) -> None:
         self.read_losses()
         if self.config.minutes:
@@ -253,7 +259,7 @@ class Run:
             torch.save(state, buffer)
             write_atomic(self.out / CHECKPOINT, buffer.getvalue())
 
-    def loop(self, received: list[int]) -> bool:
+    def loop(self, received: list[int], look: Look) -> bool:
         """Train to the end, or until a signal is received -> whether one stopped it."""
         first, size, stopping = self.processes.is_first, self.config.batch_size, False
         total, done = self.config.steps * size, self.step * size
@@ -267,6 +273,7 @@ class Run:
                 stopping, due = self.agreed(received)
                 if last or self.step % self.config.log_every == 0:
                     self.log()
+                    self.look(look)
                     bar.set_postfix({name: f"{self.rows[-1][name]:.3g}" for name in SHOWN} if first else {})
                 if last or stopping or due or self.step % self.config.save_every == 0:
                     self.save()
@@ -330,11 +337,13 @@ def train(
     checkpoint: dict[str, Any] | None = None,
     pieces: SimpleNamespace | None = None,
     sources: tuple[Images, Images] | None = None,
+    look: Look = lambda run: None,
 ) -> int:
     """Train, or go on training, in the run folder -> the exit code.
 
     pieces: what load_pieces gives, perhaps with one of them swapped; sources: training and held-out
-    images that are open already. By default the config says both. Raises TrainingError, ImageError.
+    images that are open already. By default the config says both. look: is called before the first step and after
+    each row of metrics.csv. Raises TrainingError, ImageError.
     """
     processes = Processes.from_environment()
     validate(config, processes.count)
@@ -365,9 +374,10 @@ def train(
         run.plan()
     if not checkpoint:
         run.log()
+        run.look(look)
         run.save()
     with stop_signals() as received:
-        stopped = run.loop(received)
+        stopped = run.loop(received, look)
         is_done = run.step == run.config.steps
         if is_done and processes.is_first:  # a signal that comes now waits until the report is written
             run.report()

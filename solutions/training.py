@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from checks import check
 from solutions.masking import Masks
 from solutions.predictor import jepa_loss
-from solutions.teacher import make_teacher, teacher_targets, update_teacher
+from solutions.teacher import make_teacher, momentum_at, teacher_targets, update_teacher
 
 # %%
 if __name__ == "__main__":
@@ -152,11 +152,27 @@ if __name__ == "__main__":
 
 # %%
 if __name__ == "__main__":
+
+    def from_0_to_1(values: list[float]) -> list[float]:
+        low, high = min(values), max(values)
+        return [(value - low) / (high - low) for value in values]
+
+    schedules = {
+        "learning rate": [learning_rate_at(step, 300, 30) for step in range(301)],
+        "weight decay": [weight_decay_at(step, 300) for step in range(301)],
+        "momentum": [momentum_at(step, 300) for step in range(301)],
+    }
+    for name, values in schedules.items():
+        print(f"{name:>14}: from {values[0]:.4f} to {values[-1]:.4f}, at most {max(values):.4f}")
     figures.curves(
-        {"of 300 steps, 30 warm up": [learning_rate_at(step, 300, 30) for step in range(301)]},
-        "Up fast, down slowly",
-        "learning rate",
+        {name: from_0_to_1(values) for name, values in schedules.items()},
+        "Three schedules of 300 steps, each between its smallest and its largest value",
+        "share of the way up",
     )
+
+# %% [markdown]
+# The third is your `momentum_at` from lesson 4. Read the picture from left to right: at first the student may change
+# quickly, with little decay, and the teacher follows it. At the end all three hold still.
 
 # %% [markdown]
 # ## Exercise 6.3: parameter_groups
@@ -263,17 +279,15 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Experiment: train it
 #
-# Small images (96 px, a grid of 6 x 6), a small network, half a minute. `compare` measures, on photographs that
-# training never saw, the loss beside two answers that show nothing learned: one constant vector for every
-# target (the best there is), and the predictions held against *another* image.
+# Small images (96 px, a grid of 6 x 6), a small network, half a minute, and all three schedules. `compare` measures, on
+# photographs that training never saw, the loss beside two answers that show nothing learned: one constant vector for
+# every target (the best there is), and the predictions held against *another* image.
 
 # %%
 if __name__ == "__main__":
-    train_images = load_images("photos", image_size=96)
-    held_out = load_images("photos", image_size=96, split="val").batch(range(64))
     held_out_masks = sample_masks(64, 6, torch.Generator().manual_seed(0))
 
-    def compare(model: IJEPA) -> dict[str, float]:
+    def compare(model: IJEPA, held_out: Tensor) -> dict[str, float]:
         """The held-out loss, the best constant's, and that of the predictions for another image."""
         context, targets = held_out_masks
         with torch.no_grad():
@@ -287,62 +301,116 @@ if __name__ == "__main__":
             "another image": jepa_loss(predictions, other).item(),
         }
 
-    def train(images_at, momentum: float, steps: int = 300) -> tuple[IJEPA, dict[str, list[float]]]:
-        """Train a new IJEPA on the batches images_at(step) -> (model, what compare said every 10 steps)."""
-        torch.manual_seed(0)
-        student = VisionTransformer(96, 16, dim=64, depth=3, num_heads=2)
+    def photographs(size: int):
+        images = load_images("photos", image_size=size)
+        return lambda step, seed, count: images.batch(images.in_order_of(seed).indices_at(step, count))
+
+    def train(
+        images_at, momentum: float, size: int = 96, steps: int = 300, count: int = 32, seed: int = 0, a_step=train_step
+    ) -> dict[str, list[float]]:
+        """Train a new IJEPA on the batches images_at(step, seed, count) -> what compare said every 10 steps."""
+        held_out = load_images("photos", image_size=size, split="val").batch(range(64))
+        torch.manual_seed(seed)
+        student = VisionTransformer(size, size // 6, dim=64, depth=2, num_heads=2)
         model = IJEPA(student, Predictor(6, 64, 32, depth=2, num_heads=2))
         optimizer = torch.optim.AdamW(parameter_groups(model))
         history: dict[str, list[float]] = {}
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at(step, steps, warmup_steps=steps // 10)
-            masks = sample_masks(32, 6, torch.Generator().manual_seed(step))
-            train_step(model, images_at(step), masks, optimizer, momentum)
+                if group["weight_decay"]:
+                    group["weight_decay"] = weight_decay_at(step, steps)
+            now = momentum_at(step, steps, momentum) if momentum else 0.0
+            masks = sample_masks(count, 6, torch.Generator().manual_seed(1000 * seed + step))
+            a_step(model, images_at(step, seed, count), masks, optimizer, now)
             if step % 10 == 0:
-                for name, value in compare(model).items():
+                for name, value in compare(model, held_out).items():
                     history.setdefault(name, []).append(value)
-        return model, history
+        return history
 
-    model, history = train(lambda step: train_images.batch(train_images.indices_at(step, 32)), momentum=0.996)
+    history = train(photographs(96), momentum=0.996)
     figures.curves(history, "Trained on photographs", "squared error", "tens of steps")
 
 # %% [markdown]
-# The loss ends far below the best constant, and the predictions fit their own image much better than another one. So
-# they use what the context shows. **Try:** `momentum=0.9`. What happens to the best constant?
+# The loss ends below the best constant, and the predictions fit their own image better than another one. So they use
+# what the context shows. Whether the features are good for anything is another question: lesson 7 asks it.
 #
-# ## Experiment: a broken one, whose loss falls as well
+# ## Experiment: which mistake does the damage?
 #
-# Now we train on **white noise**, where nothing can be predicted from anything, and let the teacher be the student
-# (`momentum=0`). There is nothing to learn here. Watch the loss.
+# Two things can go wrong. The images may be **white noise**, in which nothing can be predicted from anything. And the
+# teacher may be the student itself (`momentum=0`), so that the targets follow at once. We try all four
+# combinations, each with three seeds, on smaller images so that it takes about a minute. The line is the mean of the
+# seeds; the band goes from the lowest to the highest.
+#
+# In all four the loss falls. Before you look: in which will it end below the best constant?
 
 # %%
 if __name__ == "__main__":
 
-    def noise(step: int) -> Tensor:
-        return torch.randn(32, 3, 96, 96, generator=torch.Generator().manual_seed(step))
+    def noise(step: int, seed: int, count: int) -> Tensor:
+        return torch.randn(count, 3, 48, 48, generator=torch.Generator().manual_seed(1000 * seed + step))
 
-    broken, broken_history = train(noise, momentum=0.0)
-    figures.curves(
-        {"photographs": history["loss"], "white noise, momentum 0": broken_history["loss"]},
-        "Two losses that fall",
-        "held-out loss",
-        "tens of steps",
-    )
+    quick = {"size": 48, "steps": 200, "count": 16}
+    four = {}
+    for images_name, images_at in (("photographs", photographs(48)), ("white noise", noise)):
+        for momentum in (0.996, 0.0):
+            seeds = [train(images_at, momentum, seed=seed, **quick) for seed in range(3)]
+            four[f"{images_name}, momentum {momentum:g}"] = {
+                line: [one[line] for one in seeds] for line in ("loss", "best constant")
+            }
+    figures.runs(four, "squared error, held-out photographs", "tens of steps")
 
 # %% [markdown]
-# The broken one falls too, and lower. By the loss alone you would pick the wrong model. Here is what it hides:
+# It is the noise. With photographs the loss ends below the best constant, whichever the momentum. With noise it never
+# does: it falls only as far as the constant falls, and that falls because the targets of all images become alike.
+# This is **collapse**. With a copied teacher it is over in fifty steps, with a slow one it is under way.
+#
+# So the lowest loss of the four belongs to the worst model. A loss means something only beside what it would be without
+# looking.
+#
+# ## Experiment: why do photographs not collapse?
+#
+# The loss would be smallest if all targets were the same. What keeps a run from going there? Cut one thing: let the
+# gradient flow into the targets. `leaky_step` is your `train_step` with the student as its own teacher and without
+# `no_grad`.
 
 # %%
 if __name__ == "__main__":
-    figures.curves(
-        broken_history, "Trained on white noise, the teacher a copy of the student", "squared error", "tens of steps"
-    )
+    from torch.nn import functional as F
+
+    from solutions.vision_transformer import gather_tokens
+
+    def leaky_step(model: IJEPA, images: Tensor, masks: Masks, optimizer, momentum: float) -> None:
+        """A step whose gradient also moves the targets towards the predictions."""
+        tokens = F.layer_norm(model.student(images), (64,))
+        targets = gather_tokens(tokens, masks.targets.flatten(1)).unflatten(1, masks.targets.shape[1:])
+        predictions = model.predictor(model.student(images, masks.context), masks.context, masks.targets)
+        optimizer.zero_grad()
+        jepa_loss(predictions, targets).backward()
+        optimizer.step()
+        update_teacher(model.teacher, model.student, 0.0)
+
+    leaky = [train(photographs(48), 0.0, seed=seed, a_step=leaky_step, **quick) for seed in range(3)]
+    cut = {
+        "momentum 0, as you wrote it": four["photographs, momentum 0"],
+        "momentum 0, gradient in the targets": {
+            line: [one[line] for one in leaky] for line in ("loss", "best constant")
+        },
+    }
+    figures.runs(cut, "squared error, held-out photographs", "tens of steps")
 
 # %% [markdown]
-# The best constant falls with it: the targets became the same for all images, because a teacher that follows at once
-# learns to make them easy. That is **collapse**. A loss means something only beside what it would be without
-# looking. **Try:** photographs with `momentum=0`, or noise with .996. Which of the two mistakes does the damage?
+# Both teachers are the student. In the second the targets are all alike within fifty steps, and the loss is nearly 0.
+#
+# - **The stop-gradient.** With it, a step moves predictions towards targets, and never targets towards predictions.
+#   Making all images alike would lower the loss, but no gradient points there.
+# - **The predictor.** The student's tokens need not *be* the targets; the targets need to follow from them. So the
+#   student is asked to keep what tells images apart, as long as that helps to predict. BYOL and SimSiam found the
+#   same with two views of an image: take the predictor or the stop-gradient away, and they collapse. SimSiam
+#   did without a slow teacher, as your run with momentum 0.
+# - **Where the argument ends.** That no gradient points to the constant does not mean that nothing goes there. If the
+#   targets can't be predicted, as in noise, the best prediction is a constant, nothing asks the student to keep
+#   anything, and it doesn't. And features can lose most of their directions long before all of them: lesson 7.
 #
 # ## Your own I-JEPA
 #
@@ -364,7 +432,24 @@ if __name__ == "__main__":
 # - **The teacher in the optimizer**: two forces move it, and the average is no average any more.
 # - **Weight decay on norms and biases**: scales are pulled to 0.
 # - **A schedule that ends early or never** (progress over total_steps - 1, or the cosine over all steps).
-# - **Only the loss is looked at**: the experiment above.
+# - **Only the loss is looked at**: the experiments above.
+#
+# ## Paper, official code, this course
+#
+# What you wrote is I-JEPA, but papers and code are not always of one mind. Where they differ:
+#
+# | | paper | official code | this course |
+# | --- | --- | --- | --- |
+# | learning rate at the start | 1e-4 | 2e-4 | 2e-4 |
+# | weight decay, .04 to .4 | a line | half a cosine | half a cosine |
+# | loss | squared difference (L2) | smooth L1 | squared difference |
+# | normalised targets | not mentioned | `layer_norm` of each token | the same |
+# | context cut to one length | not mentioned | keeps the first patches, row by row | keeps patches at random |
+# | blocks at the border | not mentioned | never reach the last row and column | reach every border |
+# | size and shape of a block | drawn from two ranges | one random number gives both | two random numbers |
+#
+# The cut of the context is easy to overlook: in the official code, in large batches, the bottom rows are almost never
+# context.
 
 # %% [markdown] question="falling_loss" points=3
 # ## Question: what would convince you?

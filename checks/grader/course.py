@@ -20,6 +20,8 @@ from checks.grader.judging.results import ExerciseResult, Result, Row, Status
 from checks.grader.judging.sandbox import Sandbox
 from checks.grader.limits import TRIES
 from checks.grader.record import NAME, Record, read_record
+from checks.grader.remembered import NAME as COURSE
+from checks.grader.remembered import read_seed, seed_of_class
 from checks.grader.reports.text import shown
 from checks.grader.workers import Task, Workers
 from checks.tool.exercise import checks_by_exercise
@@ -32,6 +34,7 @@ class Plan:
 
     lessons: list[str]
     limits: Limits
+    seed: int  # of the class
     jobs: int = 1
     regrade: bool = False  # what is graded already, too
     quiet: bool = False
@@ -91,14 +94,13 @@ class ClassRun:
                 result = Result(submission.status or Status.MISSING, submission.reason)
                 self.keep(submission, key, result)
             else:
-                # the same in every run, and unknown to the submission, which would have to hold its own digest
-                yield Task(submission, content, int(key[:7], 16), key)
+                yield Task(submission, content, self.plan.seed, key)
 
     def key_of(self, submission: Submission, content: bytes | None) -> str:
-        """What a result is kept under: the content and name of the file, the checks, the tier and the limits."""
+        """What a result is kept under: content and name of the file, the checks, the seed, the tier and the limits."""
         status = submission.status or ""
         facts = [self.checks[submission.lesson], submission.label, status, submission.reason]
-        about = json.dumps([*facts, self.sandbox.tier, asdict(self.plan.limits)])
+        about = json.dumps([*facts, self.plan.seed, self.sandbox.tier, asdict(self.plan.limits)])
         return hashlib.sha256(about.encode() + hashlib.sha256(content or b"").digest()).hexdigest()
 
     def finish(self, task: Task, result: Result | Exception) -> None:
@@ -156,6 +158,12 @@ def in_shard(student: str, shard: tuple[int, int]) -> bool:
 
 def merged(folders: list[Path], record: Record) -> list[Row]:
     """The records of shards, joined -> their rows in the order of the course. Raises GradeError, RecordError."""
+    seeds = sorted({read_seed(folder / COURSE) for folder in folders if (folder / COURSE).exists()})
+    if len(seeds) > 1:
+        raise GradeError(
+            f"the shards were graded with different seeds ({', '.join(map(str, seeds))}), so that the same answer may "
+            "have different points: grade them again with one --seed."
+        )
     for folder in folders:
         path = folder / NAME
         if not path.exists():
@@ -163,4 +171,6 @@ def merged(folders: list[Path], record: Record) -> list[Row]:
         for place, row in read_record(path)[0].items():
             if record.rows.get(place) != row:
                 record.add(row)
+    for seed in seeds:
+        seed_of_class(record.path.parent, seed)
     return sorted(record.rows.values(), key=lambda row: (LESSONS.index(row.lesson), row.student))

@@ -1,178 +1,246 @@
-"""RESULTS.md and results.png: tables, what was expected and what came, and a picture of loss against kNN."""
+"""RESULTS.md and its pictures, from the results of finished runs."""
 
 from __future__ import annotations
 
 import io
-import itertools
 import math
-import platform
 import statistics
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from data import Images
 from solutions.experiments.probes import BANK, QUERIES
-from solutions.experiments.rows import EXPECTED, PAPER, ROWS, STEPS
-from solutions.trainer.config import RECIPES
+from solutions.experiments.rows import BATCH, CLAIMS, ENOUGH, PAPER, ROWS, SEEDS, Row
 from solutions.trainer.machine import draw_off_screen
 
 HERE = Path(__file__).parent
-Results = dict[str, list[dict[str, Any]]]  # the runs of each row
-
-COLUMNS = {
-    "held_out_loss": "loss",
+Result = dict[str, Any]
+Results = dict[str, list[Result]]  # the runs of each row
+PROBES = {"knn": "kNN", "ridge": "ridge", "logistic": "logistic"}
+COLUMNS = PROBES | {
+    "loss": "training loss",
+    "held_out_loss": "held-out loss",
     "constant": "best constant",
     "per_position": "best per position",
     "wrong_image": "other image",
-    "spread": "spread kept",
     "effective_rank": "rank",
-    "knn": "kNN",
-    "ridge": "ridge",
-    "logistic": "logistic",
-    "core_minutes": "core minutes",
-    "images_per_core_second": "images/s a core",
 }
+# What a recipe is for: kNN, ridge and logistic that it should reach.
+GOALS = {"ten-minutes": (0.50, None, 0.54), "hour": (0.56, 0.59, 0.61), "gpu": (0.60, None, 0.65)}
 
 
-def cell(values: list[float]) -> str:
+def last(result: Result) -> dict[str, float]:
+    """What was measured at the end of a run."""
+    return result["points"][-1]
+
+
+def cell(values: Sequence[float]) -> str:
     """Mean and standard deviation over seeds, in three digits."""
     mean = statistics.mean(values)
     digits = 3 if abs(mean) < 1 else 2 if abs(mean) < 10 else 0
     return f"{mean:.{digits}f}" + (f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else "")
 
 
-def table(results: Results, photos: bool = False) -> str:
-    """A Markdown table of the rows of one data set, an empty cell where there is nothing to measure."""
-    lines = ["| row | what | seeds | " + " | ".join(COLUMNS.values()) + " | verdict |"]
-    lines.append("|" + " --- |" * (len(COLUMNS) + 4))
-    for row in ROWS:
-        if (runs := results.get(row.name)) and row.photos == photos:
-            cells = [cell([r[name] for r in runs]) if name in runs[0] else "" for name in COLUMNS]
-            verdicts = sorted({r.get("verdict", "").lower() for r in runs})
-            lines.append(
-                f"| `{row.name}` | {row.text} | {len(runs)} | " + " | ".join([*cells, ", ".join(verdicts)]) + " |"
-            )
+def in_thousands(images: float) -> str:
+    return f"{images / 1000:,.0f}" if images else "0"
+
+
+def table(results: Results, rows: Sequence[Row]) -> str:
+    """A Markdown table of some rows at the end of their runs, an empty cell where there is nothing to measure."""
+    lines = ["| row | what | seeds | thousand images | " + " | ".join(COLUMNS.values()) + " | verdict |"]
+    lines.append("|" + " --- |" * (len(COLUMNS) + 5))
+    for row in rows:
+        if runs := results.get(row.name):
+            ends = [last(run) for run in runs]
+            cells = [cell([end[name] for end in ends]) if name in ends[0] else "" for name in COLUMNS]
+            verdicts = ", ".join(sorted({run["verdict"] for run in runs if "verdict" in run}))
+            images = in_thousands(statistics.mean(end["images"] for end in ends))
+            lines.append(f"| `{row.name}` | {row.text} | {len(runs)} | {images} | {' | '.join(cells)} | {verdicts} |")
     return "\n".join(lines)
 
 
 def judged(claims: Sequence[tuple[str, str, str]], results: Results) -> str:
-    """Each claim "better, worse, text" with the kNN of both rows: a difference counts if it is larger than twice its
-    standard error over the seeds.
+    """Each claim "better, worse, text" by kNN and by the logistic probe.
+
+    A difference counts if it is larger than twice its standard error over the seeds, and if both rows have enough seeds
+    and images: the others are not trained, or are what is compared with.
     """
+    trained = {row.name for row in ROWS if row.trained}
     lines = []
     for better, worse, text in claims:
-        pair = [[run["knn"] for run in results.get(name, [])] for name in (better, worse)]
-        if min(map(len, pair)) == 0:
+        pair = [results.get(name, []) for name in (better, worse)]
+        images = [last(run)["images"] for name, runs in zip((better, worse), pair, strict=True) for run in runs]
+        seeds = min((len(runs) for name, runs in zip((better, worse), pair, strict=True) if name in trained), default=0)
+        if not all(pair):
             lines.append(f"- {text}: not measured.")
             continue
-        gap = statistics.mean(pair[0]) - statistics.mean(pair[1])
-        error = math.sqrt(sum(statistics.variance(values) / len(values) for values in pair if len(values) > 1))
-        answer = "no difference beyond the spread of the seeds"
-        if max(map(len, pair)) == 1:
-            answer = "one run each says nothing"
-        elif abs(gap) > 2 * error:
-            answer = "it is so" if gap > 0 else "**it is the other way round**"
-        lines.append(f"- {text}: {answer} (kNN {cell(pair[0])} against {cell(pair[1])}).")
+        if seeds < SEEDS or any(0 < seen < ENOUGH for seen in images):
+            lines.append(f"- {text}: too little to say ({seeds} of {SEEDS} seeds).")
+            continue
+        answers = []
+        for key in ("knn", "logistic"):
+            values = [[last(run)[key] for run in runs] for runs in pair]
+            gap = statistics.mean(values[0]) - statistics.mean(values[1])
+            error = math.sqrt(sum(statistics.variance(v) / len(v) for v in values if len(v) > 1))
+            word = "no difference beyond the spread of the seeds"
+            if abs(gap) > 2 * error:
+                word = "it is so" if gap > 0 else "**it is the other way round**"
+            answers.append(f"{word} by {PROBES[key]} ({cell(values[0])} against {cell(values[1])})")
+        lines.append(f"- {text}: {'; '.join(answers)}.")
     return "\n".join(lines)
 
 
-def goals(results: Results) -> str:
-    """The goals of the recipe beside what came."""
+def recipes(results: Results) -> str:
+    """Each recipe with a time: what it needed and reached, beside its goal."""
+    lines = ["| recipe | seeds | minutes | images/s | thousand images | kNN | ridge | logistic | goals |"]
+    lines.append("|" + " --- |" * 9)
+    for row in ROWS:
+        if not (row.recipe and row.recipe in GOALS):
+            continue
+        goals = {key: goal for key, goal in zip(PROBES, GOALS[row.recipe], strict=True) if goal}
+        wanted = ", ".join(f"{PROBES[key]} {goal:.2f}" for key, goal in goals.items())
+        runs = results.get(row.name)
+        if not runs:
+            lines.append(f"| `{row.recipe}` | 0 |  |  |  |  |  |  | {wanted}: not measured |")
+            continue
+        ends = [last(run) for run in runs]
+        means = {key: statistics.mean(end[key] for end in ends) for key in PROBES}
+        missed = [PROBES[key] for key, goal in goals.items() if means[key] < goal]
+        answer = f"not reached by {' and '.join(missed)}" if missed else "reached"
+        cells = [
+            cell([run["minutes"] for run in runs]),
+            cell([run["images_per_second"] for run in runs]),
+            in_thousands(statistics.mean(end["images"] for end in ends)),
+            *(cell([end[key] for end in ends]) for key in PROBES),
+        ]
+        lines.append(f"| `{row.recipe}` | {len(runs)} | {' | '.join(cells)} | {wanted}: {answer} |")
+    return "\n".join(lines)
 
-    def mean(name: str, key: str) -> float:
-        return statistics.mean(run[key] for run in results[name])
 
+def machines(results: Results) -> str:
+    """On what the runs were made."""
+    counted: dict[tuple[str, ...], list[Result]] = {}
+    for runs in results.values():
+        for run in runs:
+            if "machine" in run:
+                about = run["machine"], f"{run['threads']} thread(s), {run['precision']}, torch {run['torch']}"
+                counted.setdefault(about, []).append(run)
     lines = []
-    probes = (
-        ("knn", "kNN"),
-        ("ridge", "linear probe by ridge regression"),
-        ("logistic", "linear probe by logistic regression"),
-    )
-    for minutes, names, *levels in (
-        (10, ("steps-5000", "steps-10000"), 0.45, 0.50, 0.50),
-        (60, ("steps-15000",), 0.55, 0.58, 0.58),
-    ):
-        for (key, text), goal in zip(probes, levels, strict=True):
-            values = {name: mean(name, key) for name in names if results.get(name)}
-            if values:
-                word = "reached" if max(values.values()) >= goal else "not reached"
-                found = ", ".join(f"`{name}`: {value:.3f}" for name, value in values.items())
-                lines.append(f"- {text} of {goal:.2f} in {minutes} minutes of two cores: {word} ({found}).")
-    for name, other in itertools.product(("steps-5000", "steps-10000"), ("random", "pixels")):
-        if results.get(name) and results.get(other):
-            above = 100 * (mean(name, "knn") - mean(other, "knn"))
-            word = "reached" if above >= 10 else "not reached"
-            lines.append(f"- kNN of `{name}` 10 points above `{other}`: {word} ({above:+.1f}).")
-    lines += [f"- `{row.name}` has not been run." for row in ROWS if not results.get(row.name)]
+    for about, runs in sorted(counted.items()):
+        days = sorted({run["date"] for run in runs})
+        lines.append(f"- {', '.join(about)}: {len(runs)} run(s), {' to '.join(dict.fromkeys((days[0], days[-1])))}")
     return "\n".join(lines)
 
 
-def draw(results: Results) -> bytes:
-    """Loss against kNN, a mark a run: the picture that shows why a low loss is no evidence."""
+def missing(results: Results) -> str:
+    """Which rows have not run, or not with all of their seeds."""
+    counts = {row.name: (len(results.get(row.name, [])), row.seeds) for row in ROWS}
+    short = [f"`{name}` ({done} of {wanted})" for name, (done, wanted) in counts.items() if done < wanted]
+    return f"Not run yet: {', '.join(short)}." if short else ""
+
+
+def curve(runs: Sequence[Result], key: str) -> tuple[list[float], list[list[float]]]:
+    """The images seen at which all runs of a row were measured, and the values of all runs there."""
+    common = set.intersection(*({point["images"] for point in run["points"] if key in point} for run in runs))
+    images = sorted(common)
+    values = [[{p["images"]: p for p in run["points"]}[seen][key] for run in runs] for seen in images]
+    return images, values
+
+
+PANELS = (
+    ("what makes the targets", ("plain", "no-ema", "no-norm", "variance")),
+    ("what the masks show", ("plain", "random-masks", "overlap", "targets-1", "targets-2", "no-positions")),
+)
+
+
+def draw_curves(results: Results) -> bytes:
+    """kNN and the logistic probe against images seen: a line a row, a band from the lowest to the highest seed."""
     draw_off_screen()
     import matplotlib.pyplot as plt
 
-    from lessons.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, RED
+    from lessons.figures import BLUE, DASHES, GREEN, GREY, INK, ORANGE, PURPLE, RED
 
+    colors = (BLUE, ORANGE, GREEN, RED, PURPLE, INK)
     with plt.rc_context({"font.size": 13, "axes.spines.top": False, "axes.spines.right": False}):
-        figure, axes = plt.subplots(figsize=(11, 6.5), layout="constrained")
-        trained = [row.name for row in ROWS if row.recipe and not row.photos and results.get(row.name)]
+        figure, axes = plt.subplots(2, 2, figsize=(13, 10), sharex=True, sharey="row", layout="constrained")
+        for column, (title, names) in enumerate(PANELS):
+            for line, key in enumerate(("knn", "logistic")):
+                panel = axes[line, column]
+                for color, dash, name in zip(colors, DASHES, names, strict=False):
+                    if not (runs := results.get(name)):
+                        continue
+                    images, values = curve(runs, key)
+                    x = [seen / 1000 for seen in images]
+                    panel.plot(x, [statistics.mean(v) for v in values], color=color, linestyle=dash, lw=3, label=name)
+                    panel.fill_between(x, [min(v) for v in values], [max(v) for v in values], color=color, alpha=0.2)
+                if runs := results.get("pixels"):
+                    panel.axhline(last(runs[0])[key], color=GREY, linestyle=":", label="raw pixels")
+                panel.set(title=title if line == 0 else "", ylabel=PROBES[key] if column == 0 else "")
+            axes[1, column].set(xlabel="thousand images seen")
+            axes[0, column].legend(frameon=False, fontsize=11)
+        return as_png(figure)
+
+
+def draw_losses(results: Results) -> bytes:
+    """Left: the loss and kNN of plain I-JEPA while it trains. Right: loss against kNN, a path a run."""
+    draw_off_screen()
+    import matplotlib.pyplot as plt
+
+    from lessons.figures import BLUE, DASHES, GREEN, INK, ORANGE, PURPLE, RED
+
+    colors = (BLUE, ORANGE, GREEN, RED, PURPLE, INK)
+    with plt.rc_context({"font.size": 13, "axes.spines.top": False}):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(13, 6), layout="constrained")
+        other = left.twinx()
+        for axes, key, color, dash in ((left, "held_out_loss", ORANGE, DASHES[1]), (other, "knn", BLUE, DASHES[0])):
+            images, values = curve(results["plain"], key) if "plain" in results else ([], [])
+            x = [seen / 1000 for seen in images[1:]]  # before the first step the loss says nothing
+            axes.plot(x, [statistics.mean(v) for v in values[1:]], color=color, linestyle=dash, lw=3)
+            axes.fill_between(x, [min(v) for v in values[1:]], [max(v) for v in values[1:]], color=color, alpha=0.2)
+        left.set(xlabel="thousand images seen", ylabel="held-out loss (dashed)", title="plain I-JEPA, while it trains")
+        other.set(ylabel="kNN (solid)")
+        trained = [row.name for row in ROWS if row.trained and not row.photos and results.get(row.name)]
         for number, name in enumerate(trained):
-            color = (BLUE, ORANGE, GREEN, RED, PURPLE, INK)[number % 6]
-            points = [(run["held_out_loss"], run["knn"]) for run in results[name]]
-            axes.scatter(
-                *zip(*points, strict=True), s=90, color=color, marker="osD^vP*X"[number * 3 % 8], label=name, alpha=0.85
-            )
-        for name, dash in (("pixels", "--"), ("random", ":")):
-            if runs := results.get(name):
-                axes.axhline(statistics.mean(run["knn"] for run in runs), color=GREY, linestyle=dash, label=name)
-        axes.set(xlabel="held-out loss", ylabel="kNN accuracy, held-out images")
-        figure.suptitle("A low loss is no evidence: each mark is one run")
-        figure.legend(loc="outside right upper", frameon=False)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, dpi=100)
-        plt.close(figure)
+            for run in results[name]:
+                path = [(p["held_out_loss"], p["knn"]) for p in run["points"][1:] if "held_out_loss" in p]
+                if path:
+                    style = {"color": colors[number % 6], "linestyle": DASHES[number // 6], "alpha": 0.8}
+                    right.plot(*zip(*path, strict=True), **style, label=name if run is results[name][0] else None)
+                    right.plot(*path[-1], "o", color=colors[number % 6], markersize=9)
+        right.set(xlabel="held-out loss", ylabel="kNN", title="every run, from 32,000 images (start) to its end (dot)")
+        if right.lines:
+            right.legend(frameon=False, fontsize=10)
+        return as_png(figure)
+
+
+def as_png(figure: Any) -> bytes:
+    import matplotlib.pyplot as plt
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=90)
+    plt.close(figure)
     return buffer.getvalue()
 
 
-def write_page(
-    results: Results,
-    data: str,
-    sources: tuple[Images, Images],
-    photos: tuple[Images, Images],
-    to: Path,
-) -> None:
-    """RESULTS.md and results.png in the folder `to`."""
-    page = (
-        (HERE / "RESULTS.template.md")
-        .read_text(encoding="utf-8")
-        .format(
-            data=data if data == "cifar10" else "FOLDER",
-            classes=", ".join(sources[0].class_names),
-            date=date.today().isoformat(),
-            machine=f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
-            threads=torch.get_num_threads(),
-            precision=" and ".join(
-                sorted({r["precision"] for runs in results.values() for r in runs if "precision" in r})
-            ),
-            torch=torch.__version__,
-            images=len(sources[0]),
-            steps=STEPS,
-            batch=RECIPES["minutes"]["batch_size"],
-            bank=min(BANK, len(sources[0])),
-            queries=min(QUERIES, len(sources[1])),
-            table=table(results),
-            photos=table(results, photos=True),
-            photo_bank=min(BANK, len(photos[0])),
-            photo_queries=min(QUERIES, len(photos[1])),
-            expected=judged(EXPECTED, results),
-            paper=judged(PAPER, results),
-            goals=goals(results),
-        )
+def write_page(results: Results, to: Path) -> None:
+    """RESULTS.md, curves.png and losses.png in the folder `to`."""
+    cifar, photos = ([row for row in ROWS if row.photos == photos and not row.recipe] for photos in (False, True))
+    photos += [row for row in ROWS if row.photos and row.recipe]
+    page = (HERE / "RESULTS.template.md").read_text(encoding="utf-8")
+    filled = page.format(
+        batch=BATCH,
+        bank=f"{BANK:,}",
+        queries=f"{QUERIES:,}",
+        enough=f"{ENOUGH:,}",
+        seeds=SEEDS,
+        table=table(results, cifar),
+        photos=table(results, photos),
+        recipes=recipes(results),
+        claims=judged(CLAIMS, results),
+        paper=judged(PAPER, results),
+        machines=machines(results),
+        missing=missing(results),
     )
-    (to / "RESULTS.md").write_text(page)
-    (to / "results.png").write_bytes(draw(results))
+    (to / "RESULTS.md").write_text(filled, encoding="utf-8")
+    (to / "curves.png").write_bytes(draw_curves(results))
+    (to / "losses.png").write_bytes(draw_losses(results))

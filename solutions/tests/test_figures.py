@@ -307,6 +307,15 @@ def test_runs_have_a_panel_each_on_one_scale_and_the_same_lines():
     assert [text.get_text() for text in figure.legends[0].texts] == ["loss", "constant"]
 
 
+def test_runs_of_several_seeds_are_their_mean_in_a_band():
+    figure = figures.runs({"three seeds": {"loss": [[1.0, 0.5], [2.0, 0.0], [0.0, 1.0]]}}, "squared error")
+    (axes,) = figure.axes
+    (line,), (band,) = axes.lines, axes.collections
+    assert list(line.get_ydata()) == [1.0, 0.5]
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.tolist()}
+    assert {(0.0, 0.0), (0.0, 2.0), (1.0, 0.0), (1.0, 1.0)} <= corners
+
+
 def test_imagined_takes_the_target_patches_out_and_shows_each_version_as_it_is():
     images, truth = torch.rand(2, 16, 16, 3) / 2, torch.rand(2, 16, 16, 3)
     targets = torch.tensor([[[0, 1]], [[10, 11]]])  # of a 4 x 4 grid of patches of 4 pixels

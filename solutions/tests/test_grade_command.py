@@ -170,6 +170,48 @@ def test_shards_joined_are_the_whole(pretend, tmp_path):
     assert len(graded(pretend)) == 18
 
 
+def seeds(place) -> list[int]:
+    """The seeds that were graded with since this was asked last."""
+    path = place.parent / "seeds"
+    found = [int(line) for line in path.read_text().split()]
+    path.unlink()
+    return found
+
+
+def test_a_class_has_one_seed_which_its_folder_remembers(pretend, tmp_path):
+    """Whatever the file's name, the limits or the points of a check: the same answer gets the same points."""
+    out = tmp_path / "out"
+    arguments = pretend, "--lesson", "masking", "--jobs", 2
+    assert run(*arguments, "--out", out, output=tmp_path / "said")[0] == 0
+    [seed] = set(seeds(pretend))
+    assert (out / "course.toml").read_text() == f"seed = {seed}\n"
+    assert run(*arguments, "--out", out, "--regrade", "--seconds", 7, output=tmp_path / "said")[0] == 0
+    assert seeds(pretend) == [seed] * 9
+    assert run(*arguments, "--out", out, "--seed", 8, output=tmp_path / "said")[0] == 0
+    assert run(*arguments, "--out", out, "--regrade", output=tmp_path / "said")[0] == 0
+    assert seeds(pretend) == [8] * 18
+    assert run(*arguments, "--out", tmp_path / "other", output=tmp_path / "said")[0] == 0
+    assert set(seeds(pretend)) != {seed}  # nobody can know it before
+
+
+@pytest.mark.parametrize("content", ["", "seed = 'x'", "seed = -3", "seed", "seed = true"])
+def test_a_damaged_course_file_is_a_sentence(pretend, tmp_path, content):
+    out = tmp_path / "out"
+    assert masking(pretend, out)[0] == 0
+    (out / "course.toml").write_text(content)
+    code, said = run(pretend, "--lesson", "masking", "--out", out, output=tmp_path / "said")
+    assert code == 1 and "course.toml" in said and "Traceback" not in said
+    assert points_of(out) == NINE
+
+
+def test_shards_of_different_seeds_are_not_joined(pretend, tmp_path):
+    parts = [tmp_path / "one", tmp_path / "two"]
+    for number, part in enumerate(parts, start=1):
+        assert masking(pretend, part, "--shard", f"{number}/2", "--seed", number)[0] == 0
+    code, said = run("--merge", *parts, "--out", tmp_path / "joined", output=tmp_path / "said")
+    assert code == 1 and "different seeds (1, 2)" in said
+
+
 def test_a_shard_that_is_at_work_is_left_alone_by_a_merge(pretend, tmp_path):
     assert masking(pretend, tmp_path / "part")[0] == 0
     path = tmp_path / "part" / "record.jsonl"
@@ -201,6 +243,9 @@ def test_a_shard_that_is_at_work_is_left_alone_by_a_merge(pretend, tmp_path):
         (["class", "--trusted", "--tier", "rlimits"], "not allowed with"),
         (["--merge", "a", "--shard", "1/2"], "--merge"),
         (["--merge", "a", "--lesson", "masking"], "--merge"),
+        (["--merge", "a", "--seed", "5"], "--merge"),
+        (["class", "--seed", "-1"], "--seed lies between 0 and 2147483647"),
+        (["class", "--shard", "1/2"], "--shard needs --seed, the same for all shards"),
         (["class", "--flagged", "maybe"], "invalid choice: 'maybe'"),
     ],
 )

@@ -59,7 +59,7 @@ def cgroups() -> set[str]:
 
 def test_killed_at_random_moments_nothing_is_lost(few, tmp_path):
     numbers = random.Random(5)
-    arguments = (few, "--lesson", "masking", "--jobs", 2, "--quiet", "--out")
+    arguments = (few, "--lesson", "masking", "--jobs", 2, "--seed", 5, "--quiet", "--out")
     before = descendants()
     started = time.monotonic()
     assert end(start(*arguments, tmp_path / "whole", output=tmp_path / "said")) == 0

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 import torch
 
 from solutions import train
@@ -10,7 +11,7 @@ from solutions.tests.helpers.training import TINY, assert_same_run, checkpoint, 
 from solutions.trainer.config import RECIPES, Config, parse
 from solutions.trainer.recipe import NORMALISE, variance_covariance
 
-RECIPE = [*TINY, "--recipe", "minutes"]
+RECIPE = [*TINY, "--recipe", "ten-minutes"]
 
 
 def test_the_terms_are_those_of_vicreg():
@@ -36,19 +37,35 @@ def test_standardised_tokens_have_no_mean_and_unit_variance_per_feature():
     np.testing.assert_allclose(found.std(axis=0), 1, atol=1e-3)
 
 
-def test_a_recipe_gives_defaults_and_options_win():
-    config, _, _ = parse(["--recipe", "minutes", "--data", "folder", "--lr", "0.5", "--out", "x"])
-    for name, value in RECIPES["minutes"].items():
-        assert getattr(config, name) == (0.5 if name == "lr" else value)
-    assert parse(["--recipe", "minutes", "--out", "x"])[0].minutes == 3
-    assert parse(["--recipe", "minutes", "--steps", "7", "--out", "x"])[0].minutes == 0
-    assert parse(["--recipe", "minutes", "--minutes", "1", "--out", "x"])[0].minutes == 1
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_gives_defaults_and_options_win(name):
+    config, _, _ = parse(["--recipe", name, "--data", "folder", "--lr", "0.5", "--out", "x"])
+    for option, value in RECIPES[name].items():
+        assert getattr(config, option) == (0.5 if option == "lr" else value)
+    assert parse(["--recipe", name, "--steps", "7", "--out", "x"])[0].minutes == 0
+    assert parse(["--recipe", name, "--minutes", "1", "--out", "x"])[0].minutes == 1
+
+
+def test_without_a_recipe_it_is_that_of_three_minutes(capsys):
+    given, named = (parse([*recipe, "--out", "x"])[0] for recipe in ([], ["--recipe", "three-minutes"]))
+    assert given == named and given.variance == 1
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    help = " ".join(capsys.readouterr().out.split())
+    assert "(default: three-minutes)" in help and "(default: 300)" in help
 
 
 def test_the_plain_one_has_none_of_it():
-    config = Config()
-    assert (config.recipe, config.variance, config.covariance) == ("plain", 0, 0)
-    assert (config.target_norm, config.minutes) == ("layer", 0)
+    config = parse(["--recipe", "plain", "--out", "x"])[0]
+    assert config == Config() and (config.variance, config.covariance) == (0, 0)
+    assert (config.image_size, config.patch_size, config.target_norm, config.minutes) == (224, 16, "layer", 0)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_takes_a_few_steps(name, tmp_path):
+    few = "--steps 2 --batch-size 4 --group-size 2 --device cpu"
+    assert train.main(["--recipe", name, *few.split(), "--out", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run" / "report.md").exists()
 
 
 def test_a_recipe_goes_on_as_if_never_stopped(monkeypatch, tmp_path):
@@ -74,13 +91,6 @@ def test_minutes_decide_how_many_steps(tmp_path, capsys):
     stored = checkpoint(tmp_path / "run")
     assert stored["step"] == stored["config"]["steps"] >= 1
     assert re.search(r"^\d+ steps of 4 images for 0.03 minutes$", capsys.readouterr().err, re.MULTILINE)
-
-
-def test_a_fast_machine_makes_no_more_steps_than_are_enough(tmp_path, capsys):
-    assert train.main([*TINY, "--minutes", "0.05", "--most-steps", "3", "--out", str(tmp_path / "run")]) == 0
-    stored = checkpoint(tmp_path / "run")
-    assert stored["step"] == stored["config"]["steps"] == 3
-    assert "3 steps of 4 images for 0.05 minutes, which are enough" in capsys.readouterr().err
 
 
 class Clock:
@@ -140,6 +150,6 @@ def test_a_run_by_the_clock_goes_on_as_if_never_stopped(monkeypatch, tmp_path):
 
 def test_groups_that_processes_would_have_to_share_are_refused(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    for settings in (["--recipe", "minutes", "--steps", "3"], ["--variance", "1"]):
+    for settings in (["--recipe", "ten-minutes", "--steps", "3"], ["--variance", "1"]):
         message = error_of(capsys, *TINY, *settings, "--out", tmp_path / "run")
         assert "can't be shared among 2 processes: choose --group-size 2" in message

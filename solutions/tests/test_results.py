@@ -12,7 +12,7 @@ from solutions.experiments import page, probes, results, rows
 from solutions.experiments.page import cell, judged
 from solutions.experiments.probes import logistic_probe, ridge_probe
 from solutions.experiments.results import main
-from solutions.experiments.rows import ROWS, Row
+from solutions.experiments.rows import ENOUGH, MILESTONES, ROWS, Row
 from solutions.train import load_pieces
 
 NAMES = [row.name for row in ROWS]
@@ -66,11 +66,19 @@ def test_without_ema_the_teacher_is_the_student_from_the_first_step_to_the_last(
     assert [pieces.momentum_at(step, 10, 0.98) for step in (0, 5, 10)] == [0, 0, 0]
 
 
-def test_every_row_differs_from_its_recipe_in_one_thing():
+def test_every_row_differs_from_plain_in_one_thing():
     for row in ROWS:
-        if row.recipe == "minutes" and row.name != "recipe":
+        if row.trained and not row.recipe and row.name != "plain":
             assert bool(row.swap) != bool(row.changes)
     assert len(set(NAMES)) == len(NAMES)
+
+
+def test_a_row_sees_as_many_images_as_a_claim_needs_and_is_looked_at_on_the_way():
+    for row in ROWS:
+        if row.trained and not row.recipe:
+            config = row.config("folder", 0)
+            assert config.steps * config.batch_size == MILESTONES[-1] >= ENOUGH == 500_000
+            assert all(images % (config.log_every * config.batch_size) == 0 for images in MILESTONES)
 
 
 @pytest.mark.parametrize("probe", [ridge_probe, logistic_probe])
@@ -125,6 +133,10 @@ def test_a_cell_is_mean_and_spread():
     assert cell([12.4]) == "12"
 
 
+def ended(values: list[float], images: int = 512_000) -> list[dict]:
+    return [{"points": [{"images": images, "knn": value, "logistic": value}]} for value in values]
+
+
 @pytest.mark.parametrize(
     ("better", "worse", "answer"),
     [
@@ -135,8 +147,25 @@ def test_a_cell_is_mean_and_spread():
     ],
 )
 def test_a_claim_is_judged_by_the_spread_of_the_seeds(better, worse, answer):
-    runs = {name: [{"knn": value} for value in values] for name, values in (("a", better), ("b", worse))}
-    assert answer in judged((("a", "b", "a beats b"),), runs)
+    runs = {name: ended(values) for name, values in (("plain", better), ("no-ema", worse))}
+    assert answer in judged((("plain", "no-ema", "a beats b"),), runs)
+
+
+@pytest.mark.parametrize(
+    ("runs", "answer"),
+    [
+        ({"plain": ended([0.5, 0.5]), "no-ema": ended([0.3, 0.3, 0.3])}, "too little to say (2 of 3 seeds)"),
+        ({"plain": ended([0.5] * 3, 499_000), "no-ema": ended([0.3] * 3)}, "too little to say"),
+        ({"plain": ended([0.5, 0.51, 0.52]), "no-ema": ended([0.3, 0.31, 0.32])}, "it is so by kNN"),
+    ],
+)
+def test_nothing_is_claimed_from_few_seeds_or_few_images(runs, answer):
+    assert answer in judged((("plain", "no-ema", "a beats b"),), runs)
+
+
+def test_what_is_not_trained_needs_no_seeds_and_no_images():
+    runs = {"plain": ended([0.5, 0.51, 0.52]), "pixels": ended([0.3], images=0)}
+    assert "it is so by kNN" in judged((("plain", "pixels", "a beats b"),), runs)
 
 
 @pytest.fixture(scope="module")
@@ -152,47 +181,100 @@ def images(tmp_path_factory) -> Path:
     return root
 
 
+FEW = (
+    Row("pixels", "raw pixels", trained=False, seeds=1),
+    Row("plain", "plain", {"steps": 4, "log_every": 2, "batch_size": 4, "group_size": 4, "dim": 12, "depth": 1}),
+    Row("photos-pixels", "raw pixels", trained=False, photos=True, seeds=1),
+)
+
+
 @pytest.fixture
-def short(monkeypatch) -> None:
-    kept = ("pixels", "random", "recipe", "no-norm", "photos-pixels")
-    few = tuple(row for row in ROWS if row.name in kept)
-    for name, value in (("STEPS", 2), ("BANK", 300), ("QUERIES", 100), ("ROWS", few)):
+def command(monkeypatch, images, tmp_path) -> list[str]:
+    """A few short rows, looked at after 8 images."""
+    for name, value in (("MILESTONES", (0, 8)), ("BANK", 300), ("QUERIES", 100), ("ROWS", FEW)):
         for module in (page, probes, results, rows):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, value)
+    places = {"--work": tmp_path / "work", "--kept": tmp_path / "kept", "--page": tmp_path}
+    return ["--data", str(images), "--seeds", "1", *(str(word) for pair in places.items() for word in pair)]
 
 
-def test_the_page_and_going_on(short, images, tmp_path, monkeypatch):
-    command = ["--data", str(images), "--seeds", "1", "--work", str(tmp_path / "work"), "--page", str(tmp_path)]
+def test_a_run_is_measured_on_the_way_and_kept(command, images, tmp_path, monkeypatch):
     assert main(command) == 0
+    plain = json.loads((tmp_path / "kept" / "plain-0.json").read_text())
+    assert [point["images"] for point in plain["points"]] == [0, 8, 16]
+    for point in plain["points"]:
+        assert {"knn", "ridge", "logistic", "held_out_loss", "per_position"} < set(point)
+        assert point["knn"] > 0.9  # dark and bright are told apart by any encoder
+    assert plain["verdict"] and plain["images_per_second"] > 0 and plain["machine"]
+    pixels = json.loads((tmp_path / "kept" / "pixels-0.json").read_text())
+    assert pixels["points"] == [{"images": 0, "knn": 1.0, "ridge": 1.0, "logistic": 1.0}]
     text = (tmp_path / "RESULTS.md").read_text()
-    for words in ("`pixels`", "`recipe`", "`no-norm`", "results.png", "80 training images (bright, dark)"):
-        assert words in text
     first, second = text.split("nine photographs")
-    assert "| `photos-pixels` |" in second and "| `photos-pixels` |" not in first and "| `pixels` |" not in second
-    assert "300\ntraining crops, and 100 from" in second
-    assert str(images) not in text and (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
-    measured = json.loads((tmp_path / "work" / "random-0" / "result.json").read_text())
-    assert measured["knn"] == 1  # dark and bright are told apart by any encoder
+    assert "| `photos-pixels` |" in second and "| `photos-pixels` |" not in first
+    assert "| `plain` | plain | 1 | 0 |" in first and "`plain` (1 of 3)" in first
+    assert str(images) not in text
+    for name in ("curves.png", "losses.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(results, "train", None)  # nothing is left to train
     assert main(command) == 0 and (tmp_path / "RESULTS.md").read_text() == text
+    (tmp_path / "RESULTS.md").unlink()
+    assert main([*command, "--page-only"]) == 0 and (tmp_path / "RESULTS.md").read_text() == text
 
 
-def test_one_row_alone_is_printed_and_leaves_the_page(short, images, tmp_path, capsys):
-    command = ["--data", str(images), "--seeds", "1", "--work", str(tmp_path / "work"), "--page", str(tmp_path)]
-    assert main([*command, "--row", "random"]) == 0
+def test_a_run_that_was_stopped_goes_on_and_is_the_same(command, tmp_path, monkeypatch):
+    look, seen = results.Points.look, []
+
+    def stop(points, run):
+        look(points, run)
+        seen.append(run.step)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(results.Points, "look", stop)
+    assert main([*command, "--row", "plain"]) == 130
+    assert not (tmp_path / "kept" / "plain-0.json").exists()
+    monkeypatch.setattr(results.Points, "look", look)
+    assert main([*command, "--row", "plain"]) == 0
+    stopped = json.loads((tmp_path / "kept" / "plain-0.json").read_text())
+    assert main([*command, "--row", "plain", "--work", str(tmp_path / "b"), "--kept", str(tmp_path / "c")]) == 0
+    assert json.loads((tmp_path / "c" / "plain-0.json").read_text())["points"] == stopped["points"]
+
+
+def test_one_row_alone_is_printed_and_leaves_the_page(command, tmp_path, capsys):
+    assert main([*command, "--row", "pixels"]) == 0
     printed = capsys.readouterr().out
-    assert "`random`" in printed and "`recipe`" not in printed
+    assert "`pixels`" in printed and "`plain`" not in printed
     assert not (tmp_path / "RESULTS.md").exists()
 
 
-def test_images_without_classes_are_one_clear_sentence(capsys, tmp_path):
+def test_images_without_classes_are_one_clear_sentence(command, capsys, tmp_path):
     for number in range(20):
         Image.fromarray(np.full((32, 32, 3), number, dtype=np.uint8)).save(tmp_path / f"{number}.png")
-    assert main(["--data", str(tmp_path), "--row", "random", "--work", str(tmp_path / "work")]) == 1
+    assert main([*command, "--data", str(tmp_path), "--row", "pixels"]) == 1
     assert "has no classes" in capsys.readouterr().err
 
 
 def test_a_row_says_what_it_runs():
     config = Row("x", "", changes={"lr": 0.5}).config("folder", 3)
     assert (config.lr, config.seed, config.data, config.minutes, config.recipe) == (0.5, 3, "folder", 0, "plain")
+    recipe = Row("y", "", recipe="hour").config("folder", 3)
+    assert (recipe.minutes, recipe.seed, recipe.dim) == (60, 3, 192)
+
+
+def test_the_pages_curves_are_those_of_the_runs():
+    runs = [{"points": [{"images": 0, "knn": 0.1}, {"images": 8, "knn": 0.2 + seed / 10}]} for seed in range(2)]
+    runs[0]["points"].append({"images": 16, "knn": 0.9})  # the other one has not come so far
+    assert page.curve(runs, "knn") == ([0, 8], [[0.1, 0.1], pytest.approx([0.2, 0.3])])
+
+
+def test_a_recipe_is_set_beside_its_goals(monkeypatch):
+    def measured(knn: float, logistic: float) -> dict:
+        end = {"images": 300_000, "knn": knn, "ridge": 0.5, "logistic": logistic}
+        return {"points": [end], "minutes": 10.0, "images_per_second": 500.0}
+
+    rows = page.recipes({"recipe-ten-minutes": [measured(0.52, 0.50), measured(0.50, 0.52)]})
+    assert "| `ten-minutes` | 2 | 10" in rows and "0.510 ± 0.014" in rows
+    assert "kNN 0.50, logistic 0.54: not reached by logistic" in rows
+    assert "kNN 0.56, ridge 0.59, logistic 0.61: not measured" in rows
+    assert "kNN 0.50, logistic 0.54: reached" in page.recipes({"recipe-ten-minutes": [measured(0.52, 0.55)]})

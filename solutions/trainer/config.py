@@ -13,26 +13,57 @@ from typing import Any
 from data import BUILT_IN
 from solutions.trainer.checkpoint import CHECKPOINT, TrainingError, load_checkpoint, new_run_folder
 
-# The defaults that a recipe changes. A small encoder sees more images in ten minutes than a large one.
+# What `trainer/recipe.py` adds to plain I-JEPA, so that a small encoder's features get better from the first minute on.
+TERMS = {"target_norm": "batch", "variance": 1.0, "covariance": 0.04}
+SMALL_IMAGES = {"image_size": 32, "patch_size": 4, "beta2": 0.95, "flip": True}
+
+# The defaults that a recipe changes, by what it needs. experiments/RESULTS.md says what each has reached.
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
-    "minutes": {
-        "image_size": 32,
-        "patch_size": 4,
+    # two cores, on the photographs
+    "three-minutes": TERMS | {"steps": 300, "lr": 2e-3, "momentum": 0.99},
+    # two cores, on images like CIFAR-10's; with so little time many small steps are worth more than a large encoder
+    "ten-minutes": SMALL_IMAGES
+    | TERMS
+    | {
         "predictor_dim": 48,
-        "batch_size": 32,
+        "batch_size": 64,
+        "group_size": 32,
         "minutes": 10.0,
-        "most_steps": 10_000,
         "lr": 2e-3,
-        "momentum": 0.98,
-        "target_norm": "batch",
-        "variance": 1.0,
-        "covariance": 0.04,
+        "momentum": 0.99,
         "log_every": 250,
         "save_every": 250,
     },
+    # two cores: plain I-JEPA
+    "hour": SMALL_IMAGES
+    | {
+        "dim": 192,
+        "depth": 6,
+        "predictor_dim": 96,
+        "predictor_depth": 3,
+        "batch_size": 128,
+        "group_size": 64,
+        "minutes": 60.0,
+        "log_every": 250,
+        "save_every": 250,
+    },
+    # a GPU, a quarter of an hour: plain I-JEPA
+    "gpu": SMALL_IMAGES
+    | {
+        "dim": 256,
+        "depth": 8,
+        "heads": 4,
+        "predictor_dim": 128,
+        "predictor_depth": 4,
+        "batch_size": 256,
+        "group_size": 256,
+        "minutes": 15.0,
+        "log_every": 500,
+        "save_every": 500,
+    },
 }
-PHOTOS_MINUTES = 3.0  # of a recipe with a time: nine photographs have no more to give
+DEFAULT_RECIPE = "three-minutes"
 
 
 HOW_IT_GOES_ON = ("device", "compile", "log_every", "save_every")  # none of them decides what is computed
@@ -49,7 +80,7 @@ def option(default: Any, help: str, choices: tuple[str, ...] | None = None) -> A
 class Config:
     """Everything that decides what a run computes."""
 
-    recipe: str = option("plain", "plain I-JEPA, or other defaults of the options below", tuple(RECIPES))
+    recipe: str = option("plain", "the defaults of the options below, by what a run needs", tuple(RECIPES))
     data: str = option("photos", "photos, cifar10, or a folder of images")
     image_size: int = option(224, "pixels a side")
     patch_size: int = option(16, "pixels a side")
@@ -63,7 +94,6 @@ class Config:
     group_size: int = option(16, "images that share the sizes of their masks; a core works on one group at a time")
     steps: int = option(200, "optimiser steps of the whole run")
     minutes: float = option(0.0, "if not 0: as many steps as fit into this time, measured at the start")
-    most_steps: int = option(0, "if not 0: no more of them than this")
     lr: float = option(1e-3, "peak learning rate")
     warmup: float = option(0.1, "fraction of the steps in which the learning rate rises")
     beta2: float = option(0.999, "AdamW's second beta")
@@ -136,8 +166,10 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m solutions.train", description="Train I-JEPA on images, without labels."
     )
+    defaults = RECIPES[DEFAULT_RECIPE] | {"recipe": DEFAULT_RECIPE}
     for f in dataclasses.fields(Config):
-        flag, text = "--" + f.name.replace("_", "-"), f"{f.metadata['help']} (default: {f.default})"
+        default = defaults.get(f.name, f.default)
+        flag, text = "--" + f.name.replace("_", "-"), f"{f.metadata['help']} (default: {default})"
         if isinstance(f.default, bool):
             made.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)
         else:
@@ -174,11 +206,8 @@ def resumed(before: dict[str, Any], given: dict[str, Any], out: Path) -> Config:
 
 def configure(given: dict[str, Any]) -> Config:
     """The options given, over those of the recipe, over the defaults; --steps beats a recipe's minutes."""
-    config = Config(**(RECIPES[given.get("recipe", Config.recipe)] | given))
-    if config.minutes and "minutes" not in given:
-        minutes = 0.0 if "steps" in given else PHOTOS_MINUTES if config.data == "photos" else config.minutes
-        config = dataclasses.replace(config, minutes=minutes)
-    return config
+    given = {"recipe": DEFAULT_RECIPE} | ({"minutes": 0.0} if "steps" in given else {}) | given
+    return Config(**(RECIPES[given["recipe"]] | given))
 
 
 def validate(config: Config, processes: int) -> None:
@@ -187,7 +216,7 @@ def validate(config: Config, processes: int) -> None:
     for name in (*sizes, "batch_size", "group_size", "steps", "log_every", "save_every"):
         if getattr(config, name) < 1:
             raise TrainingError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(config, name)}")
-    limits = {"warmup": 1, "momentum": 1, "beta2": 1, "minutes": 10_000, "most_steps": math.inf}
+    limits = {"warmup": 1, "momentum": 1, "beta2": 1, "minutes": 10_000}
     for name in (*limits, "lr", "weight_decay", "variance", "covariance"):
         low, high = 0, limits.get(name, math.inf)
         if not low <= getattr(config, name) <= high:

@@ -1,17 +1,14 @@
-"""What `--recipe minutes` adds to the plain I-JEPA so that it learns on a CPU in minutes.
+"""What the short recipes add to plain I-JEPA, so that a small encoder's features get better from the first minute on.
 
-config.py has its options, and experiments/RESULTS.md the evidence.
-
-In a few hundred steps the plain one's features shrink towards a few directions: the loss falls because the targets
-become easy. The recipe changes three things, and none needs a label:
+config.py has the options of each recipe, and experiments/RESULTS.md what they have reached. Two things are added, and
+neither needs a label:
 
 - the student's context tokens get the variance and covariance terms of VICReg (Bardes et al. 2022, section 4.1), in
-  the ratio of that paper, 25 to 1. This is what stops the collapse;
-- the targets are standardised feature by feature over the batch, in place of layer_norm over the features of a token: a
-  feature that is the same everywhere is worth nothing. In 400 steps it makes no difference that could be measured;
-- a small encoder and small batches: for the same images, 32 at a time gave better features than 64.
+  the ratio of that paper, 25 to 1: they must differ, in every feature, and no two features may say the same;
+- the targets are standardised feature by feature over a group of images, in place of layer_norm over the features of a
+  token: a feature that is the same everywhere is worth nothing.
 
-It is made for minutes: after 10,000 steps the loss goes on falling, and the features no longer get better.
+The long recipes are plain I-JEPA.
 """
 
 from collections.abc import Callable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import re
 import sys
@@ -54,7 +55,8 @@ class Grading:
 
     def exercise(self, name: str, child: ChildLink) -> ExerciseResult:
         """Run an exercise's checks. Raises Ended, GradeError."""
-        verdicts = [judge(check, SandboxedLearner(child, self.seed), self.lesson) for check in self.checks[name]]
+        seed = seed_of_exercise(self.seed, name)
+        verdicts = [judge(check, SandboxedLearner(child, seed), self.lesson) for check in self.checks[name]]
         earned, points = sum(v.earned for v in verdicts), sum(v.points for v in verdicts)
         checks = tuple(check_result(verdict) for verdict in verdicts)
         if any(v.status == "todo" for v in verdicts) and not earned:
@@ -86,13 +88,18 @@ class Grading:
 def grade(lesson: str, label: str, content: bytes, zygote: ZygoteLink, seed: int) -> Result:
     """Grade the bytes of a file for one lesson. label: the file's name.
 
-    Raises SandboxError, or GradeError for a check that itself broke.
+    seed: of the class. Raises SandboxError, or GradeError for a check that itself broke.
     """
     started = time.monotonic()
     grading = Grading(lesson, seed, checks_by_exercise(lesson), TimeLeft(zygote.limits.seconds_of(lesson)))
     while len(grading.done) < len(grading.checks) and not grading.problem:
         grading.in_one_child(zygote, label, content)
     return replace(grading.result(), seconds=time.monotonic() - started)
+
+
+def seed_of_exercise(seed: int, name: str) -> int:
+    """The seed of an exercise in a class: no student, file name, limit or other check has a part in it."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:4], "big") >> 1
 
 
 def judge(check: Check, learner: Learner, lesson: str) -> Verdict:

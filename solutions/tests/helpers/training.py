@@ -11,8 +11,9 @@ from PIL import Image
 
 from solutions.train import main
 
-TINY = """--image-size 32 --patch-size 8 --dim 16 --depth 1 --heads 2 --predictor-dim 8 --predictor-depth 1
-    --predictor-heads 1 --batch-size 4 --precision fp32 --device cpu --log-every 6 --save-every 3""".split()
+TINY = """--recipe plain --image-size 32 --patch-size 8 --dim 16 --depth 1 --heads 2 --predictor-dim 8
+    --predictor-depth 1 --predictor-heads 1 --batch-size 4 --precision fp32 --device cpu --log-every 6
+    --save-every 3""".split()
 TRAIN = [sys.executable, "-m", "solutions.train"]
 TWO_PROCESSES = [sys.executable, *"-m torch.distributed.run --standalone --nproc-per-node 2 -m solutions.train".split()]
 
