@@ -200,7 +200,7 @@ def test_each_sentence_of_a_run_that_goes_on_elsewhere_can_be_followed(capsys, t
     assert main(["--resume", str(out), "--data", str(tmp_path / "moved"), "--device", "auto"]) == 0
 
 
-@pytest.mark.parametrize("option", ["--steps 60", "--minutes 5", "--most-steps 60"])
+@pytest.mark.parametrize("option", ["--steps 60", "--minutes 5"])
 def test_more_steps_are_another_run_and_the_sentence_says_why(capsys, finished, option):
     message = error_of(capsys, "--resume", finished, *option.split())
     assert "schedules are laid out over the whole run" in message and "new run in another --out" in message

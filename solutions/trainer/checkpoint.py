@@ -62,7 +62,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ) from None
     if missing:
         raise TrainingError(
-            f"{path} is no checkpoint of this version of the trainer (it lacks {', '.join(sorted(missing))}): start a new "
-            "run, or choose another"
+            f"{path} is no checkpoint of this version of the trainer (it lacks {', '.join(sorted(missing))}): start a "
+            "new run, or choose another"
         )
     return checkpoint

@@ -67,7 +67,7 @@ DEFAULT_RECIPE = "three-minutes"
 
 
 HOW_IT_GOES_ON = ("device", "compile", "log_every", "save_every")  # none of them decides what is computed
-LENGTH = ("steps", "minutes", "most_steps")
+LENGTH = ("steps", "minutes")
 NORMS = ("layer", "batch", "none")  # recipe.NORMALISE has the functions
 
 
