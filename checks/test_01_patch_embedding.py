@@ -16,14 +16,26 @@ def sizes() -> list[tuple[int, ...]]:
     return [*SIZES, drawn((1, 3), (1, 4), (1, 5), (1, 5), (1, 5))]
 
 
-def expect_dtype(got, dtype: torch.dtype, called: str, name: str) -> None:
-    """Of the result, which is given back for the input of this name."""
+def expect_dtype(got, given: Tensor, called: str, name: str) -> None:
+    """The result holds what was given in under this name, to the last digit of its dtype. Another check looks where."""
+    dtype = given.dtype
     expect_that(
         isinstance(got, Tensor) and got.dtype == dtype,
         called=called,
         expected=str(dtype),
         got=str(getattr(got, "dtype", type(got).__name__)),
         likely=f"The result is made in another dtype: a new tensor needs dtype={name}.dtype.",
+    )
+    same = torch.equal(got.flatten().sort().values, given.flatten().sort().values)
+    rounded = torch.equal(got.flatten().sort().values, given.float().to(dtype).flatten().sort().values)
+    expect_that(
+        same,
+        called=called,
+        expected=f"the values of {name}, each of them once and to the last digit",
+        got="these values, rounded to float32" if rounded else "other values",
+        likely=f"They went through float32 on the way, as in a `torch.zeros(...)` without dtype={name}.dtype."
+        if rounded
+        else "The values are moved to other places, and nothing is added, lost or repeated.",
     )
 
 
@@ -53,15 +65,18 @@ def test_patchify_flattens_channel_row_column(learner):
 def test_patchify_keeps_the_dtype(learner):
     """The patches have the dtype of the images."""
     for dtype in (torch.float64, torch.float16):
-        images = torch.randn(2, 3, 4, 6).to(dtype)
+        images = torch.randn(2, 3, 4, 6, dtype=torch.float64).to(dtype)
         got = learner(calls.patchify, images, 2)
-        expect_dtype(got, dtype, f"patchify(images {shape(images)} of {dtype}, 2)", "images")
+        expect_dtype(got, images, f"patchify(images {shape(images)} of {dtype}, 2)", "images")
 
 
 @exercise("patchify")
 def test_patchify_refuses_what_does_not_divide(learner):
     """A patch size that does not divide H and W is a ValueError, and one that divides them is not."""
-    for height, width, size in ((9, 12, 4), (12, 9, 4), (8, 8, 16)):
+    # in the second pair P*P divides H*W, in the last P divides H + W
+    columns, patch, rest = drawn((2, 4), (3, 7), (1, 2))
+    wrong = ((9, 12, 4), (12, 9, 4), (6, 24, 4), (24, 6, 4), (8, 8, 16), (6, 10, 4))
+    for height, width, size in (*wrong, (patch, columns * patch + rest, patch)):
         images = torch.randn(1, 3, height, width)
         likely = "Test both H and W before you cut, and raise ValueError: no pixel may be lost in silence."
         expect_error(ValueError, learner, calls.patchify, images, size, likely=likely)
@@ -103,9 +118,9 @@ def test_unpatchify_takes_an_int_for_a_square_grid(learner):
 def test_unpatchify_keeps_the_dtype(learner):
     """The images have the dtype of the patches."""
     for dtype in (torch.float64, torch.float16):
-        patches = torch.randn(2, 6, 12).to(dtype)
+        patches = torch.randn(2, 6, 12, dtype=torch.float64).to(dtype)
         got = learner(calls.unpatchify, patches, 2, (2, 3))
-        expect_dtype(got, dtype, f"unpatchify(patches {shape(patches)} of {dtype}, 2, (2, 3))", "patches")
+        expect_dtype(got, patches, f"unpatchify(patches {shape(patches)} of {dtype}, 2, (2, 3))", "patches")
 
 
 @exercise("PatchEmbedding")
@@ -219,7 +234,7 @@ def test_sincos_position_embedding_is_sines_then_cosines(learner):
 @exercise("sincos_position_embedding")
 def test_sincos_position_embedding_refuses_other_dims(learner):
     """A dim that 4 does not divide is a ValueError, and one that it divides is not."""
-    for dim in (6, 10, 9):
+    for dim in (6, 10, 9, 4 * drawn((2, 9))[0] + 2):
         likely = "D splits into sine and cosine of column and row: 4 must divide it."
         expect_error(ValueError, learner, calls.sincos_position_embedding, 3, dim, likely=likely)
     learner(calls.sincos_position_embedding, 3, 8)

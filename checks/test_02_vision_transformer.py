@@ -55,7 +55,8 @@ def test_attention_weighs_values_by_scaled_scores(learner):
 @exercise("Attention")
 def test_attention_refuses_heads_that_do_not_divide(learner):
     """num_heads that does not divide dim is a ValueError, and one that divides it is not."""
-    for sizes in ((10, 4), (9, 2), (4, 8)):
+    (num_heads,) = drawn((4, 9))
+    for sizes in ((10, 4), (9, 2), (4, 8), (4 * num_heads - 1, num_heads)):
         likely = "In __init__, raise ValueError(...) if dim % num_heads is not 0; an assert raises another error."
         expect_error(ValueError, learner, calls.attention_made, sizes, likely=likely)
     learner(calls.attention_made, (12, 4))
@@ -186,7 +187,7 @@ def test_gather_tokens_takes_each_images_own(learner):
         (4, 1, 1, 2, torch.float32, True),
         (*drawn((1, 4), (4, 9), (1, 6), (1, 8)), torch.float32, False),
     ):
-        tokens = torch.randn(batch, length, dim).to(dtype)
+        tokens = torch.randn(batch, length, dim, dtype=torch.float64).to(dtype)
         indices = oracle.draw_indices(batch, length, count, repeats)
         expected, mistakes = oracle.take(tokens, indices), Later(oracle.gather_mistakes, tokens, indices)
         got = learner(calls.gather_tokens, tokens, indices)

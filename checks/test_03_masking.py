@@ -6,7 +6,7 @@ from checks.calls import masking as calls
 from checks.expected import masking as oracle
 from checks.expected import masking_blocks as block_oracle
 from checks.tool.exercise import exercise
-from checks.tool.expect import expect_equal, expect_that, shape
+from checks.tool.expect import expect_equal, expect_error, expect_that, shape
 
 # grid, scale, ratio; each of block_oracle.size_mistakes shows in two of them at least
 SIZES = [
@@ -123,7 +123,7 @@ def test_sample_masks_gives_named_index_tensors(learner):
     expect_equal(got, ["context", "targets"], called=learner.called, likely=likely)
 
 
-@exercise("sample_masks", points=2)
+@exercise("sample_masks")
 def test_sample_masks_targets_are_whole_blocks(learner):
     """Every target is a whole block of the scale and aspect ratio asked for."""
     for grid_size, height, width, num_targets in ((9, 2, 8, 3), (7, 4, 2, 2), (10, 1, 1, 1)):
@@ -135,7 +135,7 @@ def test_sample_masks_targets_are_whole_blocks(learner):
 
 @exercise("sample_masks")
 def test_sample_masks_draws_one_size_a_batch(learner):
-    """All targets of a batch have one height and width, drawn anew for each batch, from the default ranges."""
+    """The targets of a batch have one height and width, its context blocks one side, all drawn anew for each batch."""
     seen = set()
     for _, targets in oracle.draw_masks(learner, 3, 14, 20):
         sizes = oracle.target_sizes(targets, 14)
@@ -162,6 +162,16 @@ def test_sample_masks_draws_one_size_a_batch(learner):
         got=f"always {' x '.join(str(side) for side in min(seen))}",
         likely="The size is fixed, or the generator seeded anew: draw it with sample_block_size in each call.",
     )
+    options = {"num_targets": 1, "context_scale": (0.2, 1.0), **oracle.of_size(14, 1, 1)}
+    for context, _ in oracle.draw_masks(learner, 6, 14, 6, **options):
+        rows, columns = block_oracle.spans(oracle.as_blocks(context, 14))
+        expect_that(
+            len(set(rows.tolist())) == len(set(columns.tolist())) == 1,
+            called=learner.called,
+            expected="context blocks of one size in all images of a batch",
+            got=", ".join(f"{height} x {width}" for height, width in zip(rows, columns, strict=True)),
+            likely="Call sample_block_size for the context once a batch, not once an image.",
+        )
 
 
 @exercise("sample_masks")
@@ -189,7 +199,8 @@ def test_sample_masks_context_lies_in_a_block(learner):
         (12, {"context_scale": oracle.fixed_scale(12, 7, 7)}, {7}),
         (14, {}, {13, 14}),
     ):
-        options = {"num_targets": 1, **scale, **oracle.of_size(grid_size, 1, 1)}
+        # targets that are not square, so that their aspect ratio shows if it is the context's too
+        options = {"num_targets": 1, **scale, **oracle.of_size(grid_size, 1, 3)}
         got = oracle.draw_masks(learner, 2, grid_size, 8 if scale else 30, **options)
         seen = oracle.context_sides(got, grid_size)
         likely = (
@@ -271,9 +282,10 @@ def test_sample_masks_context_leaves_out_its_own_targets(learner):
 
 @exercise("sample_masks", points=2)
 def test_sample_masks_cuts_contexts_at_random(learner):
-    """Contexts are cut to one length by a random choice: no part of the image is left out more often."""
+    """Contexts are cut to the shortest's length by a random choice: no part of the image is left out more often."""
     options = {"num_targets": 2, "context_scale": (1.0, 1.0), **oracle.of_size(10, 4, 4)}
-    cuts = oracle.count_cuts(oracle.draw_masks(learner, 16, 10, 10, **options), grid_size=10, parts=8)
+    got = oracle.draw_masks(learner, 16, 10, 10, **options)
+    cuts = oracle.count_cuts(got, grid_size=10, parts=8)
     expected = cuts.expected.round().int().tolist()
     expect_that(
         oracle.are_random(cuts),
@@ -281,6 +293,15 @@ def test_sample_masks_cuts_contexts_at_random(learner):
         expected=f"by eighths of the image from the top, about {expected} patches left out",
         got=f"{cuts.left_out.int().tolist()}",
         likely=f"{oracle.cut_flaw(cuts)} Cut with a random subset, from torch.randperm or the largest of random keys.",
+    )
+    lengths, shortest = [context.shape[1] for context, _ in got], oracle.fewest_visible(got, grid_size=10)
+    expect_that(
+        lengths == shortest or bool(oracle.overlap_by_target(got, 10).any()),  # of which another check tells
+        called=learner.called,
+        expected=f"batch by batch, contexts as long as the shortest before it is cut: {shortest}",
+        got=str(lengths),
+        likely="context_scale is (1, 1) here: each context is all of the grid but its own targets, and then it is cut "
+        "to the smallest count in the batch, no further.",
     )
 
 
@@ -326,6 +347,29 @@ def test_sample_masks_redraws_short_contexts_only(learner):
             likely="Contexts that are long enough are drawn again: the limit is min(10, G*G // 8), at most 10 and less "
             "in a small grid.",
         )
+
+
+@exercise("sample_masks")
+def test_sample_masks_refuses_sizes_that_leave_no_context(learner):
+    """Targets that cover the whole grid leave no context: a ValueError, after some tries and not never."""
+    whole = {"target_scale": (1.0, 1.0), "target_aspect_ratio": (1.0, 1.0)}
+    for batch_size, grid_size, num_targets in ((1, 4, 1), (2, 5, 3)):
+        options = {"num_targets": num_targets, **whole}
+        likely = (
+            "However often you draw, the targets cover everything. Count the rounds, and after some hundred of them "
+            "raise ValueError(...)."
+        )
+        expect_error(
+            ValueError,
+            learner,
+            calls.masks_or_error,
+            batch_size,
+            grid_size,
+            options,
+            block_oracle.new_seed(),
+            likely=likely,
+        )
+    oracle.draw_masks(learner, 2, 10, 1)  # these sizes leave one
 
 
 @exercise("sample_masks")

@@ -10,7 +10,7 @@ from checks.tool.expect import Later, expect_close, expect_equal, expect_that
 
 @exercise("make_teacher")
 def test_make_teacher_copies_every_value(learner):
-    """The teacher holds the student's values: parameters, frozen ones too, and buffers."""
+    """The teacher holds the student's values, parameters, frozen ones too, and buffers, and does the same with them."""
     state = oracle.new_state()
     got = learner(calls.state_of_teacher, state)
     likely = (
@@ -18,6 +18,11 @@ def test_make_teacher_copies_every_value(learner):
         "random weights of its own."
     )
     expect_equal(got, state, called=learner.called, likely=likely)
+    tokens = torch.randn(2, 4, oracle.DIM)
+    expected = oracle.answer(state, tokens)
+    got = learner(calls.answer_of_teacher, state, tokens)
+    likely = "The teacher is a module of the student's kind and computes the same: copy all of it (copy.deepcopy)."
+    expect_close(got, expected, called=learner.called, likely=likely)
 
 
 @exercise("make_teacher")
@@ -166,6 +171,9 @@ def test_update_teacher_averages_parameters(learner):
         got = learner(calls.teacher_after_updates, teacher, students, momentum)
         mine = {name: got[name] for name in expected if name in got}
         expect_close(mine, expected, called=learner.called, mistakes=mistakes, likely=likely)
+        if dtype is torch.float64:
+            rounded = "Right to seven digits, of sixteen: it went through float32. Stay in the dtype of the weights."
+            expect_close(mine, expected, called=learner.called, likely=rounded, rtol=1e-9, atol=1e-12)
     weight, goal, momentum, steps = torch.rand(12, 4) + 0.5, torch.rand(12, 4) + 0.5, 0.98, 200
     expected = momentum**steps * weight + (1 - momentum**steps) * goal
     mistakes = Later(oracle.decay_mistakes, weight, momentum, steps)

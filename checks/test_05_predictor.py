@@ -54,7 +54,7 @@ def test_predictor_has_its_own_sincos_positions(learner):
 
 @exercise("Predictor")
 def test_predictor_draws_a_small_mask_token(learner):
-    """The mask token starts as random numbers with mean 0 and standard deviation .02."""
+    """The mask token starts as normal random numbers with mean 0 and standard deviation .02."""
     got = learner(calls.mask_tokens, (2, 4, 128, 1, 2), 8)
     expect_that(
         got.numel() == 8 * 128,
@@ -82,6 +82,16 @@ def test_predictor_draws_a_small_mask_token(learner):
         expected="mean 0 and standard deviation .02 (between .0151 and .023 over so many draws)",
         got=f"mean {mean:.4f} and standard deviation {std:.4f}",
         likely=likely,
+    )
+    # That none of 1024 normal numbers lies beyond 1.85 standard deviations has p = 1e-29, and p < 1e-20 if the tails
+    # are cut at two (of which .88 is left). Uniform numbers end at 1.73.
+    largest = got.double().abs().max().item()
+    expect_that(
+        largest > 1.85 * std,
+        called=learner.called,
+        expected="normal numbers, some of 1,024 beyond 1.85 standard deviations",
+        got=f"none beyond {largest / std:.2f}",
+        likely="They are not normal: draw them with nn.init.trunc_normal_(self.mask_token, std=0.02).",
     )
 
 

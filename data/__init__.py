@@ -1,12 +1,25 @@
 """Images for the lessons and the trainer: `load_images("photos" | "cifar10" | a folder)`."""
 
+import os
 from pathlib import Path
 
 from data.images import IMAGENET_MEAN, IMAGENET_STD, ImageError, Images, to_display
 from data.resident import move, on_device
 from data.sources import cifar10, folder, photographs, whole_photographs
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageError", "Images", "load_images", "move", "on_device", "to_display"]
+__all__ = [
+    "BUILT_IN",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "ImageError",
+    "Images",
+    "load_images",
+    "move",
+    "on_device",
+    "to_display",
+]
+
+BUILT_IN = ("photos", "whole photos", "cifar10")  # sources that are no folder of the user's
 
 
 def load_images(
@@ -37,5 +50,5 @@ def load_images(
     elif source == "cifar10":
         pixels = cifar10(split)
     else:
-        pixels = folder(Path(source).expanduser(), image_size, split, seed, min_side)
+        pixels = folder(Path(os.path.expanduser(source)), image_size, split, seed, min_side)
     return Images(pixels, image_size, seed)

@@ -38,9 +38,11 @@ class Source(NamedTuple):
     """What a source of images hands over.
 
     read: indices -> that many square uint8 arrays [side, side, 3], each at its native size.
-    labels: long [count], or None where the source has no classes. For diagnostics; training never looks at them.
+    labels: long [count], -1 where an image's class is not known, or None where no class is. For diagnostics; training
+        never looks at them.
     class_names: the name of each label.
     canvases: where the pixels lie, if they are in memory.
+    digest: the same wherever the same images are opened, and another one for others.
     """
 
     count: int
@@ -48,17 +50,20 @@ class Source(NamedTuple):
     labels: Tensor | None
     class_names: tuple[str, ...]
     canvases: Canvases | None = None
+    digest: str = ""
 
 
 class Images:
     """Images kept as uint8 at native size and resized batch by batch. `len()` is their number.
 
-    `.labels` is long [len] or None, `.class_names` a tuple with the name of each label.
+    `.labels` is long [len] or None (-1: not known), `.class_names` a tuple with the name of each label, `.digest` a
+    string that is the same wherever the same images are opened.
     """
 
     def __init__(self, source: Source, image_size: int, seed: int) -> None:
         self.labels = source.labels
         self.class_names = source.class_names
+        self.digest = source.digest
         self.image_size = image_size
         self.seed = seed
         self.canvases = source.canvases

@@ -1,6 +1,8 @@
 """Where images come from: the embedded photographs, CIFAR-10, a folder."""
 
+import hashlib
 import os
+import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 from data.images import Canvases, ImageError, Source
@@ -34,6 +36,23 @@ MIN_CROP = 64  # pixels: smaller ones, enlarged to 224, are a blur
 CANDIDATES = 8  # crops drawn for each place in the list; the first with enough contrast is taken
 MIN_CONTRAST = 20  # standard deviation of the grey values, of 255: clear sky and black space have less
 
+# What a folder's training and held-out parts are called, in any case; the first that is there counts.
+TRAINING_FOLDERS = ("train", "training")
+HELD_OUT_FOLDERS = ("val", "valid", "validation", "dev", "test", "testing")
+RUN, RUN_PICTURES = "metrics.csv", {"masks.png", "loss.png", "pca.png"}  # what the trainer writes, and draws beside it
+
+UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Text in a PNG file may be long (an image generator's whole workflow): Pillow would refuse the picture from 1 MB on.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 1 << 28
+
 CACHE_BYTES = 1 << 30  # a folder whose pixels need more is read from disk batch by batch
 THREADS = min(8, os.cpu_count() or 1)  # Pillow decodes without holding Python's lock
 
@@ -54,14 +73,15 @@ def photographs(split: str, seed: int) -> Source:
 
     labels = np.arange(count) % len(regions)
     canvases = Canvases(regions, np.column_stack([labels, boxes]))
-    return Source(count, canvases.read, torch.from_numpy(labels), names, canvases)
+    return Source(count, canvases.read, torch.from_numpy(labels), names, canvases, "photos")
 
 
 def whole_photographs() -> Source:
     """The central square of each photograph, with the photograph as the label."""
     squares = [_square(HERE / "photos" / f"{name}.jpg") for name in PHOTOGRAPHS]
     canvases = whole(squares)
-    return Source(len(squares), canvases.read, torch.arange(len(squares)), tuple(PHOTOGRAPHS), canvases)
+    labels = torch.arange(len(squares))
+    return Source(len(squares), canvases.read, labels, tuple(PHOTOGRAPHS), canvases, "whole photos")
 
 
 def _region(photograph: np.ndarray, held_out_side: str, split: str) -> np.ndarray:
@@ -113,7 +133,8 @@ def cifar10(split: str) -> Source:
             f'("photos"), or unpack {CIFAR10.url} into that folder yourself'
         ) from error
     canvases = whole(dataset.data)
-    return Source(len(dataset.data), canvases.read, torch.tensor(dataset.targets), tuple(dataset.classes), canvases)
+    labels = torch.tensor(dataset.targets)
+    return Source(len(dataset.data), canvases.read, labels, tuple(dataset.classes), canvases, "cifar10")
 
 
 def whole(pixels: Sequence[np.ndarray]) -> Canvases:
@@ -123,25 +144,26 @@ def whole(pixels: Sequence[np.ndarray]) -> Canvases:
 
 
 def folder(path: Path, image_size: int, split: str, seed: int, min_side: int) -> Source:
-    """Every image below a folder, at any depth, in any format that Pillow reads.
+    """Every image below a folder, at any depth, in any format that Pillow reads, linked folders included.
 
-    The label of an image is the name of the folder that it lies in; if all lie in one folder there are no labels. Of an
-    image that is not square the central square is used (its shorter side becomes image_size), of an animation the first
-    frame. If the folder holds train/ and val/ (or test/), these are the splits; otherwise a tenth of the files, drawn
-    with the seed, is held out. Files and folders whose name begins with a dot are ignored.
+    The label of an image is the name of the innermost folder around it that is a class: see _class_names. An image
+    beside the class folders has none, -1; if there are fewer than two classes, or none is known of any image of the
+    split, there are no labels. Of an image that is not square the central square is used (its shorter side becomes
+    image_size), of an animation the first frame. If the folder holds train/ and val/ (or another of HELD_OUT_FOLDERS),
+    these are the splits; otherwise a tenth of the files, drawn with the seed, is held out. Files and folders whose name
+    begins with a dot are ignored, and so are the pictures that the trainer has drawn for a run.
     """
     if not os.path.isdir(path):  # unlike Path.is_dir, also an answer where permission is denied
         if os.path.exists(path):
             raise ImageError(f"{path} is not a folder: give the folder that holds the images")
         raise ImageError(f'there is no folder {path}: check the path, or use "photos" or "cifar10"')
-    held_out = next((path / name for name in ("val", "test") if (path / name).is_dir()), None)
-    if held_out and (path / "train").is_dir():
-        roots = {"train": path / "train", "val": held_out}
+    if roots := _splits(path):
         files = {name: _image_files(root) for name, root in roots.items()}
         if not files[split]:
             raise ImageError(f"the folder {roots[split]} holds no images that Pillow can read: check the path")
-        classes = {name: [_class_name(file, roots[name]) for file in files[name]] for name in files}
+        class_names = _class_names([_folders(file, roots["train"]) for file in files["train"]])
     else:
+        roots = {"train": path, "val": path}
         found = _image_files(path)
         if len(found) < 2:
             count = {0: "no images", 1: "one image only"}[len(found)]
@@ -153,12 +175,12 @@ def folder(path: Path, image_size: int, split: str, seed: int, min_side: int) ->
         tenth = max(1, len(found) // 10)
         parts = {"train": sorted(order[tenth:]), "val": sorted(order[:tenth])}
         files = {name: [found[index] for index in part] for name, part in parts.items()}
-        classes = {name: [_class_name(file, path) for file in files[name]] for name in files}
+        class_names = _class_names([_folders(file, path) for file in found])
 
     kept, pixels = _scan(files[split], image_size, min_side)
-    class_names = sorted({*classes["train"], *classes["val"]})
-    labels = torch.tensor([class_names.index(classes[split][index]) for index in kept])
     paths = [files[split][index] for index in kept]
+    labels = torch.tensor(_labels([_folders(file, roots[split]) for file in paths], class_names))
+    digest = _digest(paths, roots[split])
 
     def read(indices: list[int]) -> list[np.ndarray]:
         with ThreadPoolExecutor(THREADS) as pool:
@@ -166,23 +188,73 @@ def folder(path: Path, image_size: int, split: str, seed: int, min_side: int) ->
 
     canvases = None if pixels is None else whole(pixels)
     read = canvases.read if canvases else read
-    if len(class_names) < 2:
-        return Source(len(kept), read, None, (), canvases)
-    return Source(len(kept), read, labels, tuple(class_names), canvases)
+    if len(class_names) < 2 or (labels < 0).all():
+        return Source(len(kept), read, None, (), canvases, digest)
+    return Source(len(kept), read, labels, class_names, canvases, digest)
+
+
+def _splits(path: Path) -> dict[str, Path] | None:
+    """The folders of the training and of the held-out part, if there are both."""
+    _, folders, _ = next(os.walk(path), (path, [], []))
+    there = {name.lower(): path / name for name in sorted(folders)}
+    train, held_out = (
+        next((there[name] for name in names if name in there), None) for names in (TRAINING_FOLDERS, HELD_OUT_FOLDERS)
+    )
+    return {"train": train, "val": held_out} if train and held_out else None
 
 
 def _image_files(root: Path) -> list[Path]:
-    """All files below root with an extension of a format that Pillow opens, in an order that no file system decides."""
+    """All files below root with an extension of a format that Pillow opens, in an order that no file system decides.
+
+    Linked folders are followed, each folder once, so that a link that leads back ends there.
+    """
     extensions = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    found = []
-    for parent, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if not name.startswith(".")]
+    found, seen = [], {_identity(root)}
+    for parent, folders, names in os.walk(root, followlinks=True):
+        places = [Path(parent, name) for name in folders if not name.startswith(".")]
+        folders.clear()
+        for place in sorted(places, key=lambda place: (place.is_symlink(), place)):  # a folder before a link to it
+            if (identity := _identity(place)) not in seen:
+                seen.add(identity)
+                folders.append(place.name)
+        own = RUN_PICTURES if RUN in names else set()
+        found += [Path(parent, name) for name in names if not name.startswith(".") and name not in own]
     return sorted(file for file in found if file.suffix.lower() in extensions)
 
 
-def _class_name(file: Path, root: Path) -> str:
-    return file.relative_to(root).parent.name or "."
+def _identity(folder: Path) -> tuple[int, int]:
+    """What is the same for a folder and for all links to it."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _folders(file: Path, root: Path) -> list[str]:
+    """The names of the folders between root and a file, outermost first, each spelled with composed letters (NFC)."""
+    return [unicodedata.normalize("NFC", name) for name in file.relative_to(root).parent.parts]
+
+
+def _class_names(folders: Sequence[list[str]]) -> tuple[str, ...]:
+    """The classes of images that lie in these folders: the innermost level at which the folders' names differ.
+
+    So it is n01 and n02 for n01/images and n02/images, as Tiny ImageNet has them.
+    """
+    names = {place[-1] for place in folders if place}
+    while len(names) == 1:
+        folders = [place[:-1] for place in folders]
+        names = {place[-1] for place in folders if place}
+    return tuple(sorted(names))
+
+
+def _labels(folders: Sequence[list[str]], class_names: Sequence[str]) -> list[int]:
+    """For images in these folders, the number of the innermost one that is a class; -1 if none is."""
+    numbers = {name: number for number, name in enumerate(class_names)}
+    return [next((numbers[name] for name in reversed(place) if name in numbers), -1) for place in folders]
+
+
+def _digest(files: Sequence[Path], root: Path) -> str:
+    """What is the same for the same files in another place: of their names below root, and their sizes."""
+    lines = [f"{'/'.join(_folders(file, root))}/{file.name} {file.stat().st_size}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _scan(files: list[Path], image_size: int, min_side: int) -> tuple[list[int], list[np.ndarray] | None]:
@@ -259,7 +331,17 @@ def _decode(path: Path, reduced_side: int | None = None) -> np.ndarray:
     with Image.open(path) as image:
         if reduced_side is not None:
             image.draft(None, (reduced_side, reduced_side))
-        return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+        return np.array(_to_rgb(_upright(image)))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF or XMP data says; as it is stored if they can't be read."""
+    image.load()  # here Pillow turns a TIFF itself
+    try:
+        turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Pillow's parsers raise many kinds; what they fail on is no pixel
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -339,8 +339,7 @@ def knn_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_label
 
     bank [K, D] with bank_labels [K], K >= k; queries [Q, D] with query_labels [Q]. Near means a large
     cosine similarity. Each query gets the label that most of its k nearest bank rows have; every
-    neighbour counts alike, and a tie may go either way. The queries should be worked through in
-    chunks, so that the table of similarities stays small.
+    neighbour counts alike, and a tie may go either way.
     """
     ### BEGIN SOLUTION
     bank = F.normalize(bank.float(), dim=1)
@@ -418,8 +417,8 @@ def pca_image(tokens: Tensor, grid_size: int | tuple[int, int]) -> Tensor:
 
     Red, green and blue are the first, second and third principal component of all B*N tokens
     together, so that a colour means the same in every image. Each is scaled so that 0 is its smallest
-    and 1 its largest value over all of them; its sign is free. A component that does not vary gives
-    one value within 0..1 everywhere: tokens that are all alike have one colour.
+    and 1 its largest value over all of them; its sign is free. Tokens that are all alike have one
+    colour, within 0..1, and no NaN.
     grid_size is G, or (rows, columns) for [B, rows, columns, 3].
     """
     ### BEGIN SOLUTION

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import io
 import math
+import os
 import signal
 import statistics
 import sys
@@ -28,19 +28,19 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from data import ImageError, Images, load_images, move, on_device
-from lessons import LessonError, unwritten
+from data import BUILT_IN, ImageError, Images, load_images, move, on_device
+from lessons import LessonError
 from solutions.masking import Masks
 from solutions.trainer.ahead import Ahead
 from solutions.trainer.checkpoint import CHECKPOINT, TrainingError, write_atomic
 from solutions.trainer.config import Config, parse, validate
 from solutions.trainer.machine import Processes, autocast, choose_device, choose_precision, stop_signals
 from solutions.trainer.metrics import Row, as_csv, measure, neighbours, pooled, raw_pixels
+from solutions.trainer.pieces import blame, borrowed, load_pieces, try_out
 from solutions.trainer.report import draw_pictures, write_report
 from solutions.trainer.step import FastStep, Group, LessonStep, Step
 from solutions.trainer.verdict import Outcome
 
-PIECES = ("vision_transformer", "masking", "teacher", "predictor", "training")
 PROBE_IMAGES = 48  # held-out images that every row of metrics.csv is measured on
 SHOWN = ("loss", "held_out_loss", "per_position", "feature_std", "effective_rank")  # beside the progress bar
 SHOWN_PHOTOGRAPHS = [2, 3, 4, 5]  # a cat, a pagoda, a cup, a flower
@@ -50,14 +50,6 @@ DEVIATION = 0.05  # of the steps that were planned: less makes none
 FOR_STEPS = 0.95  # of the time; the rest is for the report and its pictures
 
 Look = Callable[["Run"], None]  # somebody's look at a run while it goes
-
-
-def load_pieces(package: str) -> SimpleNamespace:
-    """The names of lessons 2 to 6 together, from `solutions` or from the learner's own `lessons`."""
-    names: dict = {}
-    for module in PIECES:
-        names.update(vars(importlib.import_module(f"{package}.{module}")))
-    return SimpleNamespace(**names)
 
 
 def open_images(config: Config) -> tuple[Images, Images]:
@@ -104,6 +96,7 @@ class Run:
     ):
         self.config, self.out, self.pieces, self.device, self.processes = config, out, pieces, device, processes
         self.images, self.held_out = sources
+        self.digests = [images.digest for images in sources]
         self.pixels = on_device(self.images, device)
         # a device works while the next groups are made, and so do the cores while files are read
         waits = device.type != "cpu" or self.images.canvases is None
@@ -201,8 +194,16 @@ class Run:
         return self.seconds + time.perf_counter() - self.started
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from a checkpoint. Raises TrainingError if it was trained on other images."""
+        if checkpoint["images"] != self.digests:
+            raise TrainingError(
+                f"{self.config.data} does not hold the images that the run in {self.out} is trained on: restore "
+                "them, name the folder where they are now with --data, or start a new run in another --out"
+            )
         for name, network in self.networks.items():
             network.load_state_dict(checkpoint[name])
+        for group, own in zip(checkpoint["optimizer"]["param_groups"], self.optimizer.param_groups, strict=True):
+            group["fused"] = own["fused"]  # by the device, which may be another one
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.step, self.rows, self.recent = checkpoint["step"], checkpoint["rows"], checkpoint["recent"]
         self.seconds = checkpoint["seconds"]
@@ -221,8 +222,9 @@ class Run:
         self.recent += losses
         for step, loss in enumerate(losses, start=first):
             if not math.isfinite(loss):
+                own = "see that `pytest checks` passes, then " if self.config.pieces == "lessons" else ""
                 raise TrainingError(
-                    f"the loss is {loss} at step {step}: try a lower --lr or --precision fp32; "
+                    f"the loss is {loss} at step {step}: {own}try a lower --lr or --precision fp32; "
                     "the checkpoint before it is kept"
                 )
 
@@ -252,6 +254,7 @@ class Run:
             state = {name: network.state_dict() for name, network in self.networks.items()}
             state |= {"optimizer": self.optimizer.state_dict(), "config": dataclasses.asdict(self.config)}
             state |= {"step": self.step, "rows": self.rows, "recent": self.recent, "seconds": self.clock()}
+            state["images"] = self.digests
             buffer = io.BytesIO()
             torch.save(state, buffer)
             write_atomic(self.out / CHECKPOINT, buffer.getvalue())
@@ -304,14 +307,15 @@ class Run:
             "raw pixels": raw_pixels,
         }
         with self.autocast:
-            outcome = Outcome(self.rows, moved, neighbours((self.images, self.held_out), encoders))
+            judged = neighbours((self.images, self.held_out), encoders)
+        outcome = Outcome(self.rows, moved, judged, held_out=self.held_out is not self.images)
         shown = self.images_to_show()
         masks = self.masks(len(shown), torch.Generator().manual_seed(self.config.seed))
         with torch.no_grad():
             before, after = untrained.teacher(shown), self.networks["teacher"](shown)
         for name, picture in draw_pictures(shown, masks, self.config.grid_size, before, after, self.rows).items():
             write_atomic(self.out / name, picture)
-        report = write_report(self.config, outcome)
+        report = write_report(self.config, outcome, borrowed(self.pieces) if self.config.borrow else [])
         write_atomic(self.out / "report.md", report.encode())
         print(f"{report}\n{self.out} holds masks.png, loss.png, pca.png, report.md, metrics.csv and {CHECKPOINT}")
 
@@ -347,6 +351,11 @@ def train(
     processes.join(device)
     if config.precision == "auto":
         config = dataclasses.replace(config, precision=processes.agree(choose_precision(device), device))
+    if checkpoint and config.data not in BUILT_IN and not os.path.isdir(os.path.expanduser(config.data)):
+        raise TrainingError(
+            f"there is no folder {config.data}, whose images the run in {out} is trained on: restore it, or name the "
+            "folder where they are now with --data"
+        )
     with processes.first_one_first():
         images, held_out = sources or open_images(config)
     if len(held_out) < 2:
@@ -354,7 +363,11 @@ def train(
         held_out = images
     if len(held_out) < 2:
         raise TrainingError(f"{config.data} holds one image: training needs at least 2")
-    run = Run(config, out, pieces or load_pieces(config.pieces), (images, held_out), device, processes)
+    pieces = pieces or load_pieces(config.pieces, config.borrow)
+    if config.pieces == "lessons":
+        with autocast(config.precision, device):
+            try_out(pieces, config, held_out.batch([0, 1]).to(device))
+    run = Run(config, out, pieces, (images, held_out), device, processes)
     if checkpoint:
         run.restore(checkpoint)
     elif config.minutes:
@@ -378,17 +391,21 @@ def train(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line -> the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may hold what the terminal can't show
     try:
         return train(*parse(arguments))
     except (TrainingError, ImageError, LessonError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
-    except NotImplementedError as error:
-        print(f"train: {unwritten(error)} is not written yet: finish the lessons, then train them", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("train: stopped before the first step, nothing to save", file=sys.stderr)
         return 130
+    except BaseException as error:  # SystemExit too, if a piece of the learner's raises it
+        if (sentence := blame(error)) is None:
+            raise
+        print(f"train: {sentence}", file=sys.stderr)
+        return 1
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -1,6 +1,11 @@
 """What runs beside a learner's masks: functions of (lesson, ...) that a check calls through `learner`."""
 
+import sys
+from contextlib import contextmanager
+
 import torch
+
+LINES = 400_000  # that a learner's code may run before it refuses: thousands of tries
 
 
 def block_size(lesson, grid_size, scale, aspect_ratio, seed):
@@ -38,6 +43,36 @@ def masks(lesson, batch_size, grid_size, options, seed, count):
     """sample_masks({batch_size}, {grid_size}, generator, **{options}), {count} times"""
     generator = torch.Generator().manual_seed(seed)
     return [unnamed(lesson.sample_masks(batch_size, grid_size, generator, **options)) for _ in range(count)]
+
+
+def masks_or_error(lesson, batch_size, grid_size, options, seed):
+    """sample_masks({batch_size}, {grid_size}, generator, **{options})"""
+    with at_most(LINES, lesson):
+        return unnamed(lesson.sample_masks(batch_size, grid_size, torch.Generator().manual_seed(seed), **options))
+
+
+class Endless(BaseException):
+    """Code that goes on and on. No Exception, which the code itself may catch."""
+
+
+@contextmanager
+def at_most(lines, lesson):
+    """Stop the lesson's code with Endless once it has run so many lines: a count that no machine's speed changes."""
+    run = 0
+
+    def count(frame, event, argument):
+        nonlocal run
+        run += 1
+        if run > lines:
+            raise Endless(f"it still goes on after {lines} lines")
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(lambda frame, event, argument: count if frame.f_globals is vars(lesson) else None)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 def masks_twice(lesson, batch_size, grid_size, seed):

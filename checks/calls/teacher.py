@@ -6,16 +6,19 @@ from torch.nn import functional as F
 
 
 class Student(nn.Module):
-    """A bit of everything: weights, a frozen table, buffers of floats, integers and bools, dropout, batch norm."""
+    """A bit of everything: weights, a frozen table, buffers of floats, integers and bools, dropout, batch norm.
 
-    def __init__(self):
+    Like a VisionTransformer it can't be made without its sizes.
+    """
+
+    def __init__(self, dim):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(1.0))
-        self.pos_embed = nn.Parameter(torch.randn(1, 4, 6), requires_grad=False)
-        self.register_buffer("centre", torch.randn(6))
+        self.pos_embed = nn.Parameter(torch.randn(1, 4, dim), requires_grad=False)
+        self.register_buffer("centre", torch.randn(dim))
         self.register_buffer("seen", torch.randint(1000, (2,)))
         self.register_buffer("flags", torch.rand(5) < 0.5)
-        self.blocks = nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5), nn.BatchNorm1d(4))
+        self.blocks = nn.Sequential(nn.Linear(dim, dim), nn.Dropout(0.5), nn.BatchNorm1d(4))
 
     def forward(self, tokens):
         return self.blocks(tokens + self.pos_embed) * self.scale - self.centre
@@ -57,7 +60,7 @@ class DroppingTeacher(LocalTeacher):
 
 def filled(state):
     """A Student with these values, in the dtype of state["scale"]."""
-    student = Student().to(state["scale"].dtype)
+    student = Student(len(state["centre"])).to(state["scale"].dtype)
     student.load_state_dict(state)
     return student
 
@@ -69,6 +72,11 @@ def frozen(teacher):
 def state_of_teacher(lesson, state):
     """make_teacher(student).state_dict()"""
     return dict(lesson.make_teacher(filled(state)).state_dict())
+
+
+def answer_of_teacher(lesson, state, tokens):
+    """make_teacher(student)(tokens {tokens})"""
+    return lesson.make_teacher(filled(state)).eval()(tokens)
 
 
 def teacher_modes(lesson, state):

@@ -166,6 +166,12 @@ def count_visible(got: Draws, grid_size: int) -> Tensor:
     return counts
 
 
+def fewest_visible(got: Draws, grid_size: int) -> list[int]:
+    """The smallest count, in each batch, of an image's patches that are in none of its own targets."""
+    own = [as_blocks(targets, grid_size).any(dim=1).flatten(1) for _, targets in got]
+    return [int((~cells).sum(dim=1).min()) for cells in own]
+
+
 @dataclass
 class Cuts:
     """Patches of the context blocks that were left out, to bring all contexts of a batch to one length."""

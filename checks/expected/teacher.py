@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from checks.calls.teacher import LocalTeacher, Student
+from checks.calls.teacher import LocalTeacher, Student, filled
 from checks.tool.expect import Later, Mistakes, expect_close, expect_that, find_difference, shape
 
 State = dict[str, Tensor]  # values by the names of a state dict
+DIM = 6  # of a Student's tokens
 
 
 def new_state(dtype: torch.dtype = torch.float32) -> State:
     """Random values for all that a Student holds."""
-    state = dict(Student().to(dtype).state_dict())
+    state = dict(Student(DIM).to(dtype).state_dict())
     for name, value in state.items():
         if value.is_floating_point():
             state[name] = torch.rand_like(value) + 0.5
@@ -27,9 +28,15 @@ def new_state(dtype: torch.dtype = torch.float32) -> State:
     return state
 
 
+def answer(state: State, tokens: Tensor) -> Tensor:
+    """What a Student with these values makes of tokens [B, 4, DIM] in eval mode."""
+    with torch.no_grad():
+        return filled(state).eval()(tokens)
+
+
 def parameters(state: State) -> State:
     """The values of a Student's parameters, frozen ones too."""
-    return {name: state[name] for name, _ in Student().named_parameters()}
+    return {name: state[name] for name, _ in Student(DIM).named_parameters()}
 
 
 def float_buffers(state: State) -> State:
@@ -44,7 +51,7 @@ def other_buffers(state: State) -> State:
 
 def module_names(root: str) -> list[str]:
     """The modules in a Student; the outermost, which has no name, is called `root`."""
-    return [name or root for name, _ in Student().named_modules()]
+    return [name or root for name, _ in Student(DIM).named_modules()]
 
 
 def teacher_modes() -> dict[str, bool]:
@@ -66,7 +73,7 @@ def teacher_requires_grad() -> dict[str, bool]:
 
 def student_requires_grad() -> dict[str, bool]:
     """.requires_grad of a Student's parameters: the position table is frozen."""
-    return {name: value.requires_grad for name, value in Student().named_parameters()}
+    return {name: value.requires_grad for name, value in Student(DIM).named_parameters()}
 
 
 def student_gradient_mistakes() -> Mistakes:

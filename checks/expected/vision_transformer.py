@@ -65,6 +65,7 @@ def gather_mistakes(tokens: Tensor, indices: Tensor) -> Mistakes:
         "A repeated index is taken once: it must repeat its token.": (batch, distinct, dim),
     }
     return {
+        "They went through float32 on the way: a new tensor needs dtype=tokens.dtype.": right.float().to(tokens.dtype),
         **{sentence: take(tokens, other) for sentence, other in other_indices.items()},
         **{sentence: torch.Size(other) for sentence, other in shapes.items() if other != right.shape},
         "The tokens' dtype is not kept.": right.float(),

@@ -40,6 +40,7 @@ HINTS = {
     r"in-?place operation": "Something is changed in place that the gradient still needs: make a new tensor.",
     r"does not require grad": "The graph was cut on the way: detach, no_grad, .item() or .data.",
     r"cannot assign .* before Module": "`super().__init__()` must come first in `__init__`.",
+    r"__init__\(\) missing \d+ required": "A class is called here without all that its `__init__` needs.",
     r"missing \d+ required positional": "Compare the parameters with the ones in the docstring, name by name.",
     r"unexpected keyword argument": "Compare the parameters with the ones in the docstring, name by name.",
     r"positional arguments? but": "Compare the parameters with the ones in the docstring, name by name.",

@@ -11,6 +11,7 @@ from typing import Any
 
 from solutions.experiments.probes import BANK, QUERIES
 from solutions.experiments.rows import BATCH, CLAIMS, ENOUGH, PAPER, ROWS, SEEDS, Row
+from solutions.trainer.machine import draw_off_screen
 
 HERE = Path(__file__).parent
 Result = dict[str, Any]
@@ -154,9 +155,7 @@ PANELS = (
 
 def draw_curves(results: Results) -> bytes:
     """kNN and the logistic probe against images seen: a line a row, a band from the lowest to the highest seed."""
-    import matplotlib
-
-    matplotlib.use("Agg")
+    draw_off_screen()
     import matplotlib.pyplot as plt
 
     from lessons.figures import BLUE, DASHES, GREEN, GREY, INK, ORANGE, PURPLE, RED
@@ -184,9 +183,7 @@ def draw_curves(results: Results) -> bytes:
 
 def draw_losses(results: Results) -> bytes:
     """Left: the loss and kNN of plain I-JEPA while it trains. Right: loss against kNN, a path a run."""
-    import matplotlib
-
-    matplotlib.use("Agg")
+    draw_off_screen()
     import matplotlib.pyplot as plt
 
     from lessons.figures import BLUE, DASHES, GREEN, INK, ORANGE, PURPLE, RED

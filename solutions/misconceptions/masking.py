@@ -769,19 +769,27 @@ def sample_masks(
     contexts, targets = [], []
     for _ in range(batch_size):
         blocks = [sample_block(grid_size, target_size, generator) for _ in range(num_targets)]
-        visible = torch.zeros(0)
-        while len(visible) <= min(10, grid_size * grid_size // 8):
+        for _ in range(1000):
             block = sample_block(grid_size, context_size, generator)
             for hidden in blocks:
                 block = block & ~hidden
             visible = block.flatten().nonzero().flatten()
+            if len(visible) > min(10, grid_size * grid_size // 8):
+                break
+        else:
+            raise ValueError("no context is left")
         contexts.append(visible[torch.randperm(len(visible), generator=generator)])
         targets.append(torch.stack([block.flatten().nonzero().flatten() for block in blocks]))
     length = min(len(context) for context in contexts)
     return Masks(torch.stack([context[:length] for context in contexts]), torch.stack(targets))
 
 
-# %% right sample_masks: the whole batch is drawn again, sizes too, multinomial
+# %% wrong sample_masks: no ValueError | raise ValueError
+# -     raise ValueError("the targets leave no context: ask for fewer or smaller targets")
+# +     return Masks(visible.nonzero()[:, 1].reshape(batch_size, -1), targets)
+
+
+# %% wrong sample_masks: drawn again for ever | raise ValueError
 def sample_masks(
     batch_size,
     grid_size,
@@ -803,7 +811,7 @@ def sample_masks(
             return Masks(weights.multinomial(length, generator=generator), targets)
 
 
-# %% right sample_masks: a context size for each image, python sets, subset sorted
+# %% wrong sample_masks: a context size for each image | for the context once a batch
 def sample_masks(
     batch_size,
     grid_size,
@@ -832,6 +840,62 @@ def sample_masks(
     return Masks(context=torch.tensor(context), targets=torch.tensor(targets))
 
 
-# %% right sample_masks: the context a little shorter than the shortest
+# %% wrong sample_masks: the context a little shorter than the shortest | the smallest count in the batch
 # - int(counts.min())
 # + max(fewest, int(counts.min()) - 1)
+
+
+# %% right sample_masks: the whole batch is drawn again, sizes too, multinomial
+def sample_masks(
+    batch_size,
+    grid_size,
+    generator,
+    num_targets=4,
+    target_scale=(0.15, 0.2),
+    target_aspect_ratio=(0.75, 1.5),
+    context_scale=(0.85, 1.0),
+):
+    for _ in range(3000):
+        size = sample_block_size(grid_size, target_scale, target_aspect_ratio, generator)
+        targets = block_indices(batch_size, num_targets, grid_size, size, generator)
+        size = sample_block_size(grid_size, context_scale, (1.0, 1.0), generator)
+        weights = torch.zeros(batch_size, grid_size**2)
+        weights.scatter_(1, block_indices(batch_size, 1, grid_size, size, generator).flatten(1), 1.0)
+        weights.scatter_(1, targets.flatten(1), 0.0)
+        length = int(weights.sum(dim=1).min())
+        if length > min(10, grid_size**2 // 8):
+            return Masks(weights.multinomial(length, generator=generator), targets)
+    raise ValueError("no context is left")
+
+
+# %% right sample_masks: python sets, subset sorted
+def sample_masks(
+    batch_size,
+    grid_size,
+    generator,
+    num_targets=4,
+    target_scale=(0.15, 0.2),
+    target_aspect_ratio=(0.75, 1.5),
+    context_scale=(0.85, 1.0),
+):
+    def place(size):
+        rows, columns = (grid_size - side + 1 for side in size)
+        top, left = (int(torch.randint(count, (), generator=generator)) for count in (rows, columns))
+        return [(top + i) * grid_size + left + j for i in range(size[0]) for j in range(size[1])]
+
+    target_size = sample_block_size(grid_size, target_scale, target_aspect_ratio, generator)
+    context_size = sample_block_size(grid_size, context_scale, (1.0, 1.0), generator)
+    contexts, targets, tries = [], [], 0
+    while len(contexts) < batch_size:
+        tries += 1
+        if tries > 500 * batch_size:
+            raise ValueError("these sizes leave no context")
+        blocks = [place(target_size) for _ in range(num_targets)]
+        context = set(place(context_size)).difference(*blocks)
+        if len(context) > min(10, grid_size**2 // 8):
+            contexts.append(sorted(context))
+            targets.append(blocks)
+    length = min(map(len, contexts))
+    chosen = [sorted(torch.randperm(len(row), generator=generator)[:length].tolist()) for row in contexts]
+    context = [[row[i] for i in indices] for row, indices in zip(contexts, chosen, strict=True)]
+    return Masks(context=torch.tensor(context), targets=torch.tensor(targets))

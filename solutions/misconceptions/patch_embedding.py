@@ -1,6 +1,25 @@
 # ruff: noqa
 """Lesson 1: wrong answers that the checks must catch, right ones that they must accept."""
 
+# %% wrong patchify: P*P against H*W | Test both H and W
+# - if height % patch_size or width % patch_size:
+# + if (height * width) % (patch_size * patch_size):
+
+
+# %% wrong patchify: on a float32 canvas | went through float32
+# - return cut.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, channels * patch_size * patch_size)
+# + patches = torch.zeros(batch, rows * columns, channels * patch_size * patch_size)
+# +     patches[:] = cut.permute(0, 2, 4, 1, 3, 5).reshape(patches.shape)
+# +     return patches.to(images.dtype)
+
+
+# %% wrong unpatchify: on a float32 canvas | went through float32
+# - return cut.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels, rows * patch_size, columns * patch_size)
+# + images = torch.zeros(batch, channels, rows * patch_size, columns * patch_size)
+# +     images[:] = cut.permute(0, 3, 1, 4, 2, 5).reshape(images.shape)
+# +     return images.to(patches.dtype)
+
+
 # %% wrong patchify: column-major patches | run down the columns
 # - permute(0, 2, 4, 1, 3, 5)
 # + permute(0, 4, 2, 1, 3, 5)

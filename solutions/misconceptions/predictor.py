@@ -1,6 +1,11 @@
 # ruff: noqa: F811, F821, RUF100
 """Lesson 5: wrong answers that the checks must catch, right ones that they must accept."""
 
+# %% wrong Predictor: a uniform mask token of the right spread | They are not normal
+# - nn.init.trunc_normal_(self.mask_token, std=0.02)
+# + nn.init.uniform_(self.mask_token, -0.0346, 0.0346)
+
+
 # %% wrong Predictor: blocks in a plain list | a plain list hides the blocks
 # - nn.ModuleList(Block(predictor_dim, num_heads) for _ in range(depth))
 # + [Block(predictor_dim, num_heads) for _ in range(depth)]

@@ -28,9 +28,27 @@ def make_teacher(student):
     return teacher.requires_grad_(False).eval()
 
 
-# %% wrong make_teacher: a new module with random weights | random weights of its own
+# %% wrong make_teacher: a new module with random weights | called here without all that its `__init__` needs
 def make_teacher(student):
     return type(student)().requires_grad_(False).eval()
+
+
+# %% wrong make_teacher: a new module, filled from the state dict | called here without all that its `__init__` needs
+def make_teacher(student):
+    teacher = type(student)()
+    teacher.load_state_dict(student.state_dict())
+    return teacher.requires_grad_(False).eval()
+
+
+# %% wrong make_teacher: what it holds, without its forward | a module of the student's kind
+def make_teacher(student):
+    class Frozen(nn.Module):
+        def forward(self, images, keep=None):
+            return images
+
+    teacher = Frozen()
+    teacher.__dict__.update(copy.deepcopy(student).__dict__)
+    return teacher.requires_grad_(False).eval()
 
 
 # %% wrong make_teacher: layers initialised anew | random weights of its own
@@ -44,22 +62,18 @@ def make_teacher(student):
 
 # %% wrong make_teacher: parameters copied, buffers not | weights and buffers alike
 def make_teacher(student):
-    teacher = type(student)()
-    with torch.no_grad():
-        for mine, other in zip(teacher.parameters(), student.parameters(), strict=True):
-            mine.copy_(other)
+    teacher = copy.deepcopy(student)
+    for buffer in teacher.buffers():
+        buffer.zero_()
     return teacher.requires_grad_(False).eval()
 
 
 # %% wrong make_teacher: only the trained parameters copied | weights and buffers alike
 def make_teacher(student):
-    teacher = type(student)()
-    with torch.no_grad():
-        for mine, other in zip(teacher.parameters(), student.parameters(), strict=True):
-            if other.requires_grad:
-                mine.copy_(other)
-        for mine, other in zip(teacher.buffers(), student.buffers(), strict=True):
-            mine.copy_(other)
+    teacher = copy.deepcopy(student)
+    for parameter in teacher.parameters():
+        if not parameter.requires_grad:
+            nn.init.normal_(parameter)
     return teacher.requires_grad_(False).eval()
 
 
@@ -144,9 +158,9 @@ def make_teacher(student):
     return teacher.train(False).requires_grad_(False)
 
 
-# %% right make_teacher: a new module, filled from the state dict
+# %% right make_teacher: a copy, filled from the state dict
 def make_teacher(student):
-    teacher = type(student)()
+    teacher = copy.deepcopy(student)
     teacher.load_state_dict(student.state_dict())
     teacher.eval()
     for parameter in teacher.parameters():
@@ -344,6 +358,18 @@ def teacher_targets(teacher, images, targets):
             index = targets[:, m, :, None].expand(-1, -1, tokens.shape[-1])
             blocks.append(tokens.gather(1, index))
         return torch.stack(blocks, 1)
+
+
+# %% wrong update_teacher: by way of float32 | it went through float32
+def update_teacher(teacher, student, momentum):
+    with torch.no_grad():
+        for mine, other in zip(teacher.parameters(), student.parameters(), strict=True):
+            mine.copy_(momentum * mine.float() + (1 - momentum) * other.float())
+        for mine, other in zip(teacher.buffers(), student.buffers(), strict=True):
+            if mine.is_floating_point():
+                mine.copy_(momentum * mine + (1 - momentum) * other)
+            else:
+                mine.copy_(other)
 
 
 # %% wrong update_teacher: the momentum on the student | The momentum is on the wrong side

@@ -714,6 +714,15 @@ class Block(nn.Module):
 # + assert isinstance(self.attn, Attention) and isinstance(self.mlp, MLP)
 # +         tokens = tokens + self.attn(self.norm1(tokens))
 
+
+# %% wrong gather_tokens: on a float32 canvas | went through float32
+def gather_tokens(tokens, indices):
+    taken = torch.zeros(len(tokens), indices.shape[1], tokens.shape[2])
+    for image in range(len(tokens)):
+        taken[image] = tokens[image, indices[image]]
+    return taken.to(tokens.dtype)
+
+
 # %% wrong gather_tokens: one index list for all images | indices of image 0 are used for all images
 # - return tokens.gather(1, indices[..., None].expand(-1, -1, tokens.shape[-1]))
 # + return tokens[:, indices[0]]

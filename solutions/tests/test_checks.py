@@ -18,7 +18,7 @@ from solutions.misconceptions import Answer, answers, exercises, load, stub
 COUNT = {
     "patch_embedding": 15,
     "vision_transformer": 22,
-    "masking": 18,
+    "masking": 19,
     "teacher": 18,
     "predictor": 11,
     "training": 13,

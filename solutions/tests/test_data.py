@@ -3,8 +3,10 @@
 import hashlib
 import pickle
 import socket
+import struct
 import subprocess
 import sys
+import unicodedata
 import warnings
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from torchvision.datasets import CIFAR10
 
 import data
@@ -307,6 +309,50 @@ def test_exif_orientation(tmp_path, orientation):
     np.testing.assert_allclose(got, upright, atol=0.01)
 
 
+def exif_block(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """An EXIF block as a camera writes it, of (tag, type, count, value of at most 4 bytes)."""
+    fields = b"".join(struct.pack("<HHI", *entry[:3]) + entry[3].ljust(4, b"\0") for entry in entries)
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + fields + b"\0\0\0\0"
+
+
+ON_ITS_SIDE = (0x0112, 3, 1, b"\6\0")  # orientation 6: to be turned by a quarter
+
+
+@pytest.mark.parametrize(
+    ("block", "turns"),
+    [
+        (exif_block(ON_ITS_SIDE, (0x0100, 2, 4, b"abc\0")), 1),  # a width that is text
+        (exif_block(ON_ITS_SIDE, (0x0100, 9, 1, struct.pack("<i", -5))), 1),  # a width below 0
+        (exif_block(ON_ITS_SIDE, (0x0100, 11, 1, struct.pack("<f", 1.5))), 1),
+        (exif_block(ON_ITS_SIDE, (0x0102, 4, 1, struct.pack("<I", 700_000))), 1),
+        (exif_block(ON_ITS_SIDE, (0x011A, 2, 4, b"72\0\0")), 1),  # a resolution that is text
+        (exif_block((0x0112, 2, 2, b"6\0")), 0),  # an orientation that is text
+        (exif_block((0x0112, 3, 1, b"\x2a\0")), 0),  # an orientation that does not exist
+        (b"Exif\0\0garbage", 0),
+        (b"Exif\0\0II*\0\xff\xff\xff\xff", 0),
+        (b"Exif\0\0", 0),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*EXIF", "ignore:.*tag 274")
+def test_a_bad_exif_block_costs_no_photograph(tmp_path, block, turns):
+    for part in ("train", "val"):
+        save(noise(16, 16), tmp_path / part / "a.jpg", quality=95)
+    plain = (tmp_path / "train" / "a.jpg").read_bytes()
+    stored = np.asarray(Image.open(tmp_path / "train" / "a.jpg"), dtype=float)
+    segment = b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block
+    (tmp_path / "train" / "a.jpg").write_bytes(plain[:2] + segment + plain[2:])
+    got = pixels_of(load_images(tmp_path, image_size=16), [0])[0]
+    np.testing.assert_allclose(got, np.rot90(stored, -turns), atol=0.01)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_long_text_in_a_png_costs_no_picture(tmp_path, compressed):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("workflow", "x" * 3_000_000, zip=compressed)
+    got = one_format(tmp_path, Image.fromarray(noise(8, 8)), "a.png", image_size=8, pnginfo=text)
+    np.testing.assert_allclose(got, noise(8, 8), atol=0.01)
+
+
 @pytest.mark.parametrize("shape", [(10, 30), (30, 10)])
 def test_the_central_square_is_used(tmp_path, shape):
     array = noise(*shape)
@@ -335,15 +381,108 @@ def test_any_nesting_with_labels_from_the_parent_folder(tmp_path):
     assert torch.equal(again.batch(range(3)), splits["val"].batch(range(3)))
 
 
-@pytest.mark.parametrize("held_out", ["val", "test"])
-def test_train_and_val_folders_are_the_splits(tmp_path, held_out):
-    save(np.full((8, 8, 3), 10, np.uint8), tmp_path / "train" / "a" / "x.png")
-    save(np.full((8, 8, 3), 20, np.uint8), tmp_path / "train" / "c" / "x.png")
+@pytest.mark.parametrize(
+    ("train", "held_out"),
+    [
+        ("train", "val"),
+        ("train", "test"),
+        ("train", "valid"),
+        ("train", "validation"),
+        ("train", "dev"),
+        ("Train", "Val"),
+        ("TRAIN", "VALIDATION"),
+        ("training", "testing"),
+    ],
+)
+def test_train_and_val_folders_are_the_splits(tmp_path, train, held_out):
+    save(np.full((8, 8, 3), 10, np.uint8), tmp_path / train / "a" / "x.png")
+    save(np.full((8, 8, 3), 20, np.uint8), tmp_path / train / "c" / "x.png")
     save(np.full((8, 8, 3), 30, np.uint8), tmp_path / held_out / "c" / "x.png")
-    train, val = load_images(tmp_path, image_size=8), load_images(tmp_path, image_size=8, split="val")
-    assert pixels_of(train, [0, 1])[:, 0, 0, 0].round().tolist() == [10, 20] and train.labels.tolist() == [0, 1]
+    images, val = load_images(tmp_path, image_size=8), load_images(tmp_path, image_size=8, split="val")
+    assert pixels_of(images, [0, 1])[:, 0, 0, 0].round().tolist() == [10, 20] and images.labels.tolist() == [0, 1]
     assert pixels_of(val, [0])[:, 0, 0, 0].round().tolist() == [30] and val.labels.tolist() == [1]
-    assert train.class_names == val.class_names == ("a", "c")
+    assert images.class_names == val.class_names == ("a", "c")
+
+
+def test_val_comes_before_test(tmp_path):
+    for number, part in enumerate(("train", "test", "val")):
+        save(np.full((8, 8, 3), number, np.uint8), tmp_path / part / "x.png")
+    assert pixels_of(load_images(tmp_path, image_size=8, split="val"), [0]).max() == pytest.approx(2, abs=0.01)
+
+
+ACUTE = {form: unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD")}  # two spellings of one name
+
+
+@pytest.mark.parametrize(
+    ("files", "names", "train", "val"),
+    [
+        # Tiny ImageNet: each class has a folder "images", and the held-out images lie in one folder
+        (["train/n01/images/a", "train/n02/images/b", "val/images/c"], ("n01", "n02"), [0, 1], None),
+        (["train/n01/images/a", "train/n02/images/b", "val/n02/images/c"], ("n01", "n02"), [0, 1], [1]),
+        (["train/n01/images/a", "train/n02/images/b", "val/n02/c"], ("n01", "n02"), [0, 1], [1]),
+        (["train/n01/a", "train/n02/b", "val/c"], ("n01", "n02"), [0, 1], None),  # flat val/, as in ImageNet's archive
+        (["train/n01/a", "train/n02/b", "train/c", "val/n02/d", "val/e"], ("n01", "n02"), [-1, 0, 1], [-1, 1]),
+        (["train/n01/a", "train/n02/b", "val/n03/c"], ("n01", "n02"), [0, 1], None),  # no class that training has
+        (["train/a", "train/b", "val/n01/c", "val/n02/d"], (), None, None),
+        (["train/n01/a", "train/b", "val/n01/c"], (), None, None),  # one class tells nothing apart
+        (
+            [f"train/{ACUTE['NFC']}/a", "train/tea/b", f"train/{ACUTE['NFD']}/c", f"val/{ACUTE['NFD']}/d"],
+            (ACUTE["NFC"], "tea"),
+            [0, 0, 1],
+            [0],
+        ),
+    ],
+)
+def test_labels_are_the_folders_that_differ(tmp_path, files, names, train, val):
+    for file in files:
+        save(noise(8, 8), tmp_path / f"{file}.png")
+    for split, expected in (("train", train), ("val", val)):
+        images = load_images(tmp_path, image_size=8, split=split)
+        assert (images.labels if expected is None else sorted(images.labels.tolist())) == expected
+        assert images.class_names == (names if expected else ())
+
+
+def test_linked_folders_count_and_a_link_that_leads_back_ends(tmp_path):
+    for number in range(4):
+        save(np.full((8, 8, 3), number, np.uint8), tmp_path / "disk" / f"{number % 2}" / f"{number}.png")
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "cats").symlink_to(tmp_path / "disk" / "0")
+    (images / "dogs").symlink_to(tmp_path / "disk" / "1")
+    (tmp_path / "disk" / "0" / "back").symlink_to(images)
+    (tmp_path / "disk" / "1" / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "link").symlink_to(images)
+    for root in (images, tmp_path / "link"):
+        splits = [load_images(root, image_size=8, split=split) for split in ("train", "val")]
+        values = [pixels_of(part, range(len(part)))[:, 0, 0, 0].round().astype(int).tolist() for part in splits]
+        assert sorted(values[0] + values[1]) == [0, 1, 2, 3]
+        assert all(part.class_names == ("cats", "dogs") for part in splits)
+        assert [part.labels.tolist() for part in splits] == [[value % 2 for value in part] for part in values]
+
+
+def test_pictures_that_the_trainer_drew_are_no_images(tmp_path):
+    for name in ("runs/a/masks", "runs/a/loss", "runs/a/pca", "runs/a/cat", "mine/masks", "mine/dog"):
+        save(noise(8, 8), tmp_path / f"{name}.png")
+    (tmp_path / "runs" / "a" / "metrics.csv").touch()
+    assert {file.relative_to(tmp_path).as_posix() for file in sources._image_files(tmp_path)} == {
+        "runs/a/cat.png",  # the learner's own
+        "mine/masks.png",
+        "mine/dog.png",
+    }
+
+
+def test_the_digest_is_that_of_the_images_wherever_they_lie(tmp_path):
+    def digests(root: Path) -> list[str]:
+        return [load_images(root, image_size=8, split=split).digest for split in ("train", "val")]
+
+    for number in range(6):
+        save(noise(8 + number, 8), tmp_path / "here" / f"caf\u00e9 {number % 2}" / f"{number}.png")
+    before = digests(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert digests(tmp_path / "there") == before and before[0] != before[1]
+    save(noise(8, 30), tmp_path / "there" / "caf\u00e9 0" / "0.png")
+    assert digests(tmp_path / "there") != before
+    assert len({load_images("photos").digest, load_images("whole photos").digest, "", *before}) == 5
 
 
 def test_one_flat_folder_has_no_labels(tmp_path):
@@ -421,6 +560,8 @@ def test_small_images_are_named(tmp_path):
 def test_missing_and_empty_folders(tmp_path):
     with pytest.raises(ImageError, match=r"there is no folder .*nowhere: check the path"):
         load_images(tmp_path / "nowhere")
+    with pytest.raises(ImageError, match=r"there is no folder ~nobody-of-this-name/pictures: check the path"):
+        load_images("~nobody-of-this-name/pictures")
     with pytest.raises(ImageError, match="no images"):
         load_images(tmp_path)
     (tmp_path / "train").mkdir()

@@ -23,6 +23,7 @@ from solutions.tests.helpers.training import (
     assert_same_run,
     checkpoint,
     error_of,
+    pictures,
     start,
     wait_for,
 )
@@ -141,6 +142,70 @@ def test_a_checkpoint_of_another_configuration_is_refused(capsys, finished):
     assert "made with dim = 16, not 32" in error_of(capsys, "--resume", finished, "--dim", 32)
 
 
+def stopped_run(out: Path, *arguments) -> Path:
+    """A run of 8 steps that was stopped after 4: what a signal leaves."""
+    step, train_step = 0, train.FastStep.__call__
+
+    def interrupted(self, *inputs):
+        nonlocal step
+        step += 1
+        if step == 4:
+            signal.raise_signal(signal.SIGINT)
+        return train_step(self, *inputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train.FastStep, "__call__", interrupted)
+        assert main([*TINY, "--steps", "8", *map(str, arguments), "--out", str(out)]) == 128 + signal.SIGINT
+    assert checkpoint(out)["step"] == 4
+    return out
+
+
+def test_what_does_not_decide_the_result_may_change_when_a_run_goes_on(tmp_path):
+    """Where the images lie, the device, and how often something is written."""
+    data = pictures(tmp_path / "data", 12)
+    assert main([*TINY, "--steps", "8", "--data", str(data), "--out", str(tmp_path / "whole")]) == 0
+    out = stopped_run(tmp_path / "run", "--data", data)
+    state = checkpoint(out)
+    state["config"]["device"] = "cuda"  # as from a machine that has one
+    for group in state["optimizer"]["param_groups"]:
+        group["fused"] = False  # or from one where AdamW has no fused step
+    torch.save(state, out / "checkpoint.pt")
+    moved = data.rename(tmp_path / "moved")
+    change = f"--data {moved} --device auto --precision auto --log-every 2 --save-every 1".split()
+    assert main(["--resume", str(out), *change]) == 0
+    whole, resumed = checkpoint(tmp_path / "whole"), checkpoint(out)
+    for part in ("student", "teacher", "predictor"):
+        assert_identical(resumed[part], whole[part])
+    assert [row["step"] for row in resumed["rows"]] == [0, 6, 8] and resumed["rows"][-1] == whole["rows"][-1] | {
+        "loss": resumed["rows"][-1]["loss"]
+    }
+    assert {resumed["config"][name] for name in ("data", "log_every", "save_every")} == {str(moved), 2, 1}
+
+
+def test_each_sentence_of_a_run_that_goes_on_elsewhere_can_be_followed(capsys, tmp_path):
+    data = pictures(tmp_path / "data", 24)
+    out = stopped_run(tmp_path / "run", "--data", data)
+    data.rename(tmp_path / "moved")
+    capsys.readouterr()
+    assert f"there is no folder {data}" in error_of(capsys, "--resume", out)
+    other = pictures(tmp_path / "other", 25)
+    message = error_of(capsys, "--resume", out, "--data", other)
+    assert f"{other} does not hold the images that the run in {out} is trained on" in message
+    assert "made with data = " in error_of(capsys, "--resume", out, "--data", "photos")
+    state = checkpoint(out)
+    state["config"]["device"] = "cuda:7"
+    torch.save(state, out / "checkpoint.pt")
+    message = error_of(capsys, "--resume", out, "--data", tmp_path / "moved")
+    assert "no device 'cuda:7' here: use --device auto" in message
+    assert main(["--resume", str(out), "--data", str(tmp_path / "moved"), "--device", "auto"]) == 0
+
+
+@pytest.mark.parametrize("option", ["--steps 60", "--minutes 5"])
+def test_more_steps_are_another_run_and_the_sentence_says_why(capsys, finished, option):
+    message = error_of(capsys, "--resume", finished, *option.split())
+    assert "schedules are laid out over the whole run" in message and "new run in another --out" in message
+
+
 @pytest.mark.parametrize("damage", ["truncated", "empty", "text", "foreign"])
 def test_a_damaged_checkpoint_is_refused(capsys, finished, tmp_path, damage):
     whole = (finished / "checkpoint.pt").read_bytes()
@@ -181,6 +246,64 @@ write_atomic(Path({str(out / "checkpoint.pt")!r}), bytes({len(before)}))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode != 0 and "cannot write" in done.stderr and "make room" in done.stderr
     assert (out / "checkpoint.pt").read_bytes() == before and not list(out.glob("*.part"))
+
+
+@pytest.mark.parametrize("backend", ["module://ipympl.backend_nbagg", "no_such_backend"])
+def test_an_inherited_matplotlib_backend_does_not_cost_the_report(tmp_path, monkeypatch, backend):
+    monkeypatch.setenv("MPLBACKEND", backend)
+    process = start("--steps", 2, "--out", tmp_path / "run")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "## Verdict" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_a_folder_name_that_is_no_utf8_does_not_cost_the_report(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(train.__file__).parents[1]))
+    name = os.fsdecode(b"caf\xe9")
+    pictures(Path(name), 12)
+    process = start("--steps", 2, "--data", name)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "# I-JEPA on caf\ufffd" in (tmp_path / "runs" / name / "report.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("place", [".", "..", "pictures/.."])
+def test_a_run_never_trains_on_its_own_pictures(tmp_path, monkeypatch, place):
+    pictures(tmp_path / "pictures", 12)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work" if place == ".." else tmp_path)
+    for _ in range(2):
+        assert main([*TINY, "--steps", "1", "--data", place]) == 0
+    runs = [checkpoint(file.parent) for file in Path("runs").glob("*/checkpoint.pt")]
+    assert len(runs) == 2 and runs[0]["images"] == runs[1]["images"]
+
+
+def test_a_few_images_with_classes_are_enough_for_a_report(tmp_path):
+    """Fewer than the neighbours that vote."""
+    for number, name in enumerate(("cats", "dogs")):
+        pictures(tmp_path / "data" / "train" / name, 3, seed=number)
+        pictures(tmp_path / "data" / "val" / name, 1, seed=2 + number)
+    assert main([*TINY, "--steps", "1", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run")]) == 0
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "A vote of the 6 nearest of 6 training images names the class of 2 held-out images (2 classes" in report
+
+
+def test_a_report_says_so_if_nothing_could_be_held_out(tmp_path):
+    for number, name in enumerate(("cats", "dogs")):
+        pictures(tmp_path / "data" / name, 6, seed=number)
+    assert main([*TINY, "--steps", "1", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run")]) == 0
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "## What was seen on the training images" in report and "A vote of" not in report
+
+
+@pytest.mark.parametrize(("steps", "shown"), [(6, [0, 6]), (7, [0, 7]), (12, [0, 6, 12]), (13, [0, 6, 13])])
+def test_the_report_shows_each_row_once(tmp_path, steps, shown):
+    """Also if the steps are no multiple of --log-every, which is 6."""
+    assert main([*TINY, "--steps", str(steps), "--out", str(tmp_path / "run")]) == 0
+    lines = (tmp_path / "run" / "report.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ") and line.split("|")[1].strip().isdigit()]
+    assert [int(row.split("|")[1]) for row in rows] == shown
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step(capsys, tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 CHECKPOINT = "checkpoint.pt"
-PARTS = ("config", "step", "student", "teacher", "predictor", "optimizer", "rows", "recent", "seconds")
+PARTS = ("config", "step", "student", "teacher", "predictor", "optimizer", "images", "rows", "recent", "seconds")
 
 
 class TrainingError(Exception):
@@ -62,6 +62,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ) from None
     if missing:
         raise TrainingError(
-            f"{path} is no checkpoint of this trainer (it lacks {', '.join(sorted(missing))}): choose another run"
+            f"{path} is no checkpoint of this version of the trainer (it lacks {', '.join(sorted(missing))}): start a "
+            "new run, or choose another"
         )
     return checkpoint

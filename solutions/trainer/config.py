@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data import BUILT_IN
 from solutions.trainer.checkpoint import CHECKPOINT, TrainingError, load_checkpoint, new_run_folder
 
 # What `trainer/recipe.py` adds to plain I-JEPA, so that a small encoder's features get better from the first minute on.
@@ -64,6 +66,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 DEFAULT_RECIPE = "three-minutes"
 
 
+HOW_IT_GOES_ON = ("device", "compile", "log_every", "save_every")  # none of them decides what is computed
+LENGTH = ("steps", "minutes")
 NORMS = ("layer", "batch", "none")  # recipe.NORMALISE has the functions
 
 
@@ -110,6 +114,7 @@ class Config:
     pieces: str = option(
         "solutions", "the code that is assembled: the reference, or your own", ("solutions", "lessons")
     )
+    borrow: bool = option(False, "with --pieces lessons: take from the reference what is not written yet")
     log_every: int = option(50, "steps between two rows of metrics.csv")
     save_every: int = option(50, "steps between two checkpoints")
 
@@ -139,7 +144,8 @@ def parse(arguments: list[str]) -> tuple[Config, Path, dict[str, Any] | None]:
     given = vars(parser().parse_args(arguments))
     out, resume = given.pop("out"), given.pop("resume")
     if resume is None:
-        out = out or new_run_folder(Path("runs") / Path(given.get("data", Config.data)).name)
+        data = os.path.abspath(given.get("data", Config.data))  # also "." and ".." have a name then
+        out = out or new_run_folder(Path("runs") / (os.path.basename(data) or "images"))
         if (out / CHECKPOINT).exists():
             raise TrainingError(f"{out} already holds a run: add --resume to go on with it, or choose another --out")
         return configure(given), out, None
@@ -176,14 +182,23 @@ def parser() -> argparse.ArgumentParser:
 
 
 def resumed(before: dict[str, Any], given: dict[str, Any], out: Path) -> Config:
-    """The config of a checkpoint. Raises TrainingError if the command line asks for another one."""
+    """The config of a checkpoint, with what the command line changes of how the run goes on.
+
+    Raises TrainingError if it asks for something else that decides what comes out. That a folder of images holds the
+    same ones is seen when it is opened.
+    """
     if set(before) != {f.name for f in dataclasses.fields(Config)}:
         raise TrainingError(f"{out / CHECKPOINT} comes from another version of this trainer: start a new run")
     config = Config(**before)
     for name, value in given.items():
-        if value != getattr(config, name):
+        now = getattr(config, name)
+        moved = name == "data" and value not in BUILT_IN and now not in BUILT_IN
+        if moved or name in HOW_IT_GOES_ON:
+            config = dataclasses.replace(config, **{name: value})
+        elif value != now and (name, value) != ("precision", "auto"):  # which was measured, and stays
+            why = ", and the learning rate and the other schedules are laid out over the whole run" * (name in LENGTH)
             raise TrainingError(
-                f"the checkpoint in {out} was made with {name} = {getattr(config, name)}, not {value}: "
+                f"the checkpoint in {out} was made with {name} = {now}, not {value}{why}: "
                 "leave the option out to go on, or start a new run in another --out"
             )
     return config
@@ -208,6 +223,8 @@ def validate(config: Config, processes: int) -> None:
             raise TrainingError(
                 f"--{name.replace('_', '-')} must lie between {low} and {high}, got {getattr(config, name)}"
             )
+    if config.borrow and config.pieces != "lessons":
+        raise TrainingError("--borrow fills what is missing in your own lessons: add --pieces lessons, or leave it out")
     if config.image_size % config.patch_size:
         raise TrainingError(
             f"patches of {config.patch_size} do not tile an image of {config.image_size}: "

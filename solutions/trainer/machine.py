@@ -106,6 +106,16 @@ def autocast(precision: str, device: torch.device) -> contextlib.AbstractContext
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
 
 
+def draw_off_screen() -> None:
+    """Let matplotlib draw without a screen, whatever MPLBACKEND says: a notebook hands on its own, which may be unknown
+    here, and matplotlib then refuses to be imported.
+    """
+    os.environ["MPLBACKEND"] = "agg"
+    import matplotlib
+
+    matplotlib.use("agg")  # it may have been imported before
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until a device has done what it was asked for."""
     if device.type == "cuda":

@@ -33,6 +33,11 @@ class Neighbours:
     queries: int
     classes: int
 
+    @property
+    def voters(self) -> int:
+        """How many neighbours vote on each."""
+        return min(NEIGHBOURS, self.bank)
+
 
 def measure(networks: Mapping[str, nn.Module], images: Tensor, masks: Masks, target_norm: str) -> Row:
     """One row of metrics: the held-out loss beside its baselines, and the spread and rank of the
@@ -74,26 +79,29 @@ def raw_pixels(images: Tensor) -> Tensor:
 
 
 def features_and_labels(images: Images, encode: Encode, count: int) -> tuple[Tensor, Tensor]:
-    """Of images drawn at random, the same ones for every run: [K, D] and [K], K the smaller of count and their number.
+    """Of images drawn at random among those whose class is known, the same ones for every run: [K, D] and [K], K the
+    smaller of count and their number.
 
     Labels are looked at here and nowhere else in the trainer.
     """
     assert images.labels is not None
-    indices = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
+    known = torch.nonzero(images.labels >= 0).flatten()
+    indices = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[:count]]
     with torch.no_grad():
         features = torch.cat([encode(images.batch(part)) for part in indices.split(250)])
     return features, images.labels[indices]
 
 
 def neighbours(sources: tuple[Images, Images], encoders: Mapping[str, Encode]) -> Neighbours | None:
-    """How well nearest neighbours tell the classes apart with each encoder's features; None if there are no classes."""
+    """How well nearest neighbours tell the classes apart with each encoder's features; None if there are no classes,
+    or no images that training does not see.
+    """
     bank, queries = sources
-    if bank.labels is None or queries.labels is None:
+    if bank is queries or bank.labels is None or queries.labels is None:
         return None
-    right = {
-        name: knn_accuracy(
-            *features_and_labels(bank, encode, BANK), *features_and_labels(queries, encode, QUERIES), NEIGHBOURS
-        )
-        for name, encode in encoders.items()
-    }
-    return Neighbours(right, min(BANK, len(bank)), min(QUERIES, len(queries)), len(bank.class_names))
+    known, asked = (int((labels >= 0).sum()) for labels in (bank.labels, queries.labels))
+    found = Neighbours({}, min(BANK, known), min(QUERIES, asked), len(bank.class_names))
+    for name, encode in encoders.items():
+        parts = *features_and_labels(bank, encode, BANK), *features_and_labels(queries, encode, QUERIES)
+        found.right[name] = knn_accuracy(*parts, found.voters)
+    return found

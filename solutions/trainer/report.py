@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 from collections.abc import Sequence
 
 import torch
@@ -15,7 +16,8 @@ from data import to_display
 from solutions.diagnostics import pca_image
 from solutions.masking import Masks
 from solutions.trainer.config import Config
-from solutions.trainer.metrics import NEIGHBOURS, Neighbours, Row
+from solutions.trainer.machine import draw_off_screen
+from solutions.trainer.metrics import Neighbours, Row
 from solutions.trainer.verdict import Outcome, findings, middle_row, verdict
 
 
@@ -25,9 +27,7 @@ def draw_pictures(
     """Draw held-out images [B, 3, H, W] with their masks, the loss over the run, and the teacher's
     features [B, N, D] before and after it.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")  # a run on a server has no screen
+    draw_off_screen()
     from lessons import figures
 
     shown = to_display(images.cpu())
@@ -49,7 +49,7 @@ REPORT = """# I-JEPA on {data}
 {steps} steps of {batch_size} images, {image_size} px in patches of {patch_size}; encoder {dim} x {depth},
 predictor {predictor_dim} x {predictor_depth}; {precision}, seed {seed}, pieces from {pieces}, torch {torch}.
 
-## What was seen on held-out images
+## What was seen on {measured_on}
 
 {findings}
 
@@ -78,16 +78,22 @@ each for its own question.
 """
 
 
-def write_report(config: Config, outcome: Outcome) -> str:
-    """The text of report.md: what was run, what was seen, and what this does not show."""
+def write_report(config: Config, outcome: Outcome, borrowed: Sequence[str] = ()) -> str:
+    """The text of report.md: what was run, what was seen, and what this does not show.
+
+    borrowed: the pieces of the reference's in a run of the learner's own.
+    """
     rows, middle = outcome.rows, middle_row(outcome.rows)
     names = list(rows[0])
     table = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
     for row in {row["step"]: row for row in (rows[0], middle, rows[-1])}.values():
         table.append("| " + " | ".join(str(row[n]) if n == "step" else f"{row[n]:.4f}" for n in names) + " |")
+    data = os.fsencode(config.data).decode(errors="replace")  # a folder's name may be no UTF-8
+    pieces = config.pieces + f" ({', '.join(borrowed)} from the reference)" * bool(borrowed)
     return REPORT.format(
-        **dataclasses.asdict(config),
+        **dataclasses.asdict(config) | {"data": data, "pieces": pieces},
         torch=torch.__version__,
+        measured_on="held-out images" if outcome.held_out else "the training images, too few to hold any out",
         findings="\n".join("- " + sentence for sentence in findings(rows)),
         table="\n".join(table),
         labels=label_table(outcome.neighbours) if outcome.neighbours else NO_LABELS,
@@ -95,7 +101,10 @@ def write_report(config: Config, outcome: Outcome) -> str:
     )
 
 
-NO_LABELS = "These images have no classes, so that nothing here can say what the features are good for."
+NO_LABELS = (
+    "There are no held-out images of classes (a folder each) that the training images have too, so that nothing here "
+    "can say what the features are good for."
+)
 
 
 def label_table(neighbours: Neighbours) -> str:
@@ -104,7 +113,7 @@ def label_table(neighbours: Neighbours) -> str:
     lines += [f"| {name} | {share:.1%} |" for name, share in neighbours.right.items()]
     return "\n".join(
         [
-            f"A vote of the {NEIGHBOURS} nearest of {neighbours.bank} training images names the class of "
+            f"A vote of the {neighbours.voters} nearest of {neighbours.bank} training images names the class of "
             f"{neighbours.queries} held-out images ({neighbours.classes} classes; guessing gives "
             f"{1 / neighbours.classes:.1%}). The labels choose nothing in training.",
             "",

@@ -24,12 +24,14 @@ class Outcome:
     """What a run leaves to judge by.
 
     rows: of metrics.csv. moved: how far the weights of student and teacher are from their first ones, as a share of
-    their length. neighbours: None where the images have no classes.
+    their length. neighbours: None where the images have no classes. held_out: whether the rows are measured on others
+    than the training images.
     """
 
     rows: Sequence[Row]
     moved: dict[str, float]
     neighbours: Neighbours | None = None
+    held_out: bool = True
 
 
 def verdict(outcome: Outcome) -> str:

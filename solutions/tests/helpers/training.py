@@ -5,7 +5,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
 from solutions.train import main
 
@@ -20,6 +22,15 @@ def start(*arguments, launcher=TRAIN) -> subprocess.Popen:
     return subprocess.Popen(
         [*launcher, *TINY, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+
+
+def pictures(folder: Path, count: int, seed: int = 0) -> Path:
+    """A folder with so many PNG images of noise."""
+    folder.mkdir(parents=True)
+    noise = np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    for number, image in enumerate(noise):
+        Image.fromarray(image).save(folder / f"{number:03}.png")
+    return folder
 
 
 def checkpoint(out: Path) -> dict:
