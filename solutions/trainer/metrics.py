@@ -88,7 +88,7 @@ def features_and_labels(images: Images, encode: Encode, count: int) -> tuple[Ten
     known = torch.nonzero(images.labels >= 0).flatten()
     indices = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(0))[:count]]
     with torch.no_grad():
-        features = torch.cat([encode(images.batch(part)) for part in indices.split(250)])
+        features = torch.cat([encode(images.batch(part)) for part in indices.split(50)])
     return features, images.labels[indices]
 
 
