@@ -8,17 +8,19 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import lessons
-from checks.tool.exercise import find_lesson, lesson_of
+from checks.tool.exercise import find_lesson, graded_lesson, lesson_of
 from checks.tool.expect import WIDTH
 from checks.tool.learner import Learner, Verdict, fresh_seed, run_check
 from checks.tool.progress import HintError, hints_of, next_exercise, progress_map
 from lessons import LessonError
 
 VERDICTS = pytest.StashKey[dict[str, Verdict]]()  # by node id
+MODULES = pytest.StashKey[dict[str, ModuleType]]()  # what is graded, by lesson
 STATUS = pytest.StashKey[int]()
 
 
@@ -50,7 +52,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[VERDICTS] = {}
+    config.stash[VERDICTS], config.stash[MODULES] = {}, {}
     if config.option.seed is None:
         config.option.seed = fresh_seed()
     if config.option.reportchars == "fE":  # pytest's default: the progress map says what is open
@@ -66,9 +68,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def learner(request: pytest.FixtureRequest) -> Learner:
     """The door to the learner's code: `learner(function, *inputs)` runs `function(lesson, *inputs)` there."""
-    package = "solutions" if request.config.option.solutions else "lessons"
-    lesson = importlib.import_module(f"{package}.{lesson_of(request.function)}")
-    return Learner(lesson, request.config.option.seed)
+    name, modules = lesson_of(request.function), request.config.stash[MODULES]
+    if name not in modules:
+        solved = request.config.option.solutions
+        modules[name] = importlib.import_module(f"solutions.{name}") if solved else graded_lesson(name)
+    return Learner(modules[name], request.config.option.seed)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -44,6 +44,7 @@ HINTS = {
     r"unexpected keyword argument": "Compare the parameters with the ones in the docstring, name by name.",
     r"positional arguments? but": "Compare the parameters with the ones in the docstring, name by name.",
     r"'NoneType' object": "Something is None here: is a `return` missing?",
+    r"No module named": "Only the lesson itself is read: copy what you use of a file of your own into it.",
     r"has no attribute": "Compare this name with the ones that the docstring asks for.",
     r"is not defined$": "This name must be defined or imported in a cell of the notebook.",
     r"cannot unpack non-iterable": "A single number came where several are unpacked.",
@@ -215,7 +216,7 @@ def call_text(function: Callable[..., Any], inputs: tuple[Any, ...]) -> str:
 def isolated(seed: int) -> Iterator[None]:
     """Seed the global random numbers, and put back all global state that the code inside may change."""
     dtype, threads, numbers = torch.get_default_dtype(), torch.get_num_threads(), random.getstate()
-    with torch.random.fork_rng(devices=[]), torch.enable_grad(), warnings.catch_warnings():
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), uncompiled(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.default_generator.manual_seed(seed)  # torch.manual_seed seeds GPUs too, which takes longer than a check
         random.seed(seed)
@@ -226,6 +227,13 @@ def isolated(seed: int) -> Iterator[None]:
             torch.set_default_dtype(dtype)
             random.setstate(numbers)
             torch.set_num_threads(threads)
+
+
+def uncompiled() -> contextlib.AbstractContextManager[object]:
+    """Let what went through torch.compile run as it is written: what it computes is graded, and a compiler, which not
+    every machine has, takes seconds for each shape."""
+    known = "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance")  # torch 2.6
+    return torch.compiler.set_stance("force_eager") if known else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
