@@ -10,15 +10,23 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 NOTEBOOK_LIMIT = 100 * 2**20  # bytes of a notebook, its outputs included
 CANNOT_PARSE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what Python's parser raises on damaged text
-CELL_MARK = re.compile(r"^#[ \t]*%%(.*)$", re.MULTILINE)
+# jupytext's percent format, and `# In[3]:` as nbconvert writes it; `# %%timeit` is a magic in a cell
+CELL_MARK = re.compile(r"^#[ \t]*(?:%%+(?:[ \t](.*))?|In[ \t]*\[[\d ]*\]:?[ \t]*)$", re.MULTILINE)
 NOT_CODE = re.compile(r"\[(markdown|md|raw)\]")
+FOR_NOTEBOOKS = re.compile(r'"active-ipynb"')  # a tag: jupytext comments the cell out
+CELL_MAGIC = re.compile(r"\A(\s*)# (?=%%\w)")  # jupytext comments magics out
+COMMENTED = re.compile(r"^([ \t]+)#[ \t]*[%!].*$", re.MULTILINE)
+# nbconvert makes calls of magics
+MAGIC_CALL = re.compile(
+    r"^([ \t]*)(?:[\w, ]+=[ \t]*)?get_ipython\(\)\.(?:run_line_magic|magic|system|getoutput)\(.*\)[ \t]*$", re.MULTILINE
+)
 
 
 class LessonError(ImportError):
@@ -95,21 +103,63 @@ def notebook_sources(path: Path, text: str) -> list[str]:
 
 
 def script_cells(path: Path, text: str) -> list[Cell]:
-    """The whole script as one cell if it can be parsed, or else one cell for each `# %%`. Lines are the file's own."""
+    """The cells of a script, at the lines of the file: jupytext's percent format, or what nbconvert exported.
+
+    The whole script is one cell if it can be parsed and holds no cell that begins with a magic.
+    """
     whole = Cell(str(path), text)
+    written = list(cut_at_marks(path, text))
+    cells = [as_in_a_notebook(path, cell, header) for cell, header in written]
+    changed = cells != [cell for cell, _ in written]
+    return cells if changed or parsed(whole) is None else [whole]
+
+
+def cut_at_marks(path: Path, text: str) -> Iterator[tuple[Cell, str]]:
+    """The code cells of a script as they are written, each with the rest of its mark's line."""
+    marks = list(CELL_MARK.finditer(text))
+    start, header = 0, ""
+    for number, mark in enumerate([*marks, None]):
+        end = mark.start() if mark else len(text)
+        later = [other.start() for other in marks[number + 1 :]] + [len(text)] * bool(mark)
+        if in_string(text[start:end]) and any(not in_string(text[start:other]) for other in later):
+            continue  # the mark is part of a string
+        if not NOT_CODE.search(header):
+            yield Cell(str(path), text[start:end], text.count("\n", 0, start)), header
+        if mark:
+            start, header = mark.end(), mark[1] or ""  # at the end of the mark's line
+
+
+def in_string(source: str) -> bool:
+    """Whether a piece of code ends within a string in triple quotes."""
     try:
-        parse_text(whole, text)
-        return [whole]
+        parse_text(Cell("", source), source)
+    except SyntaxError as error:
+        return "unterminated triple-quoted" in error.msg
     except CANNOT_PARSE:
-        marks = list(CELL_MARK.finditer(text))
-        starts = [0, *(mark.start() for mark in marks)]
-        ends = [*starts[1:], len(text)]
-        is_code = [True, *(not NOT_CODE.search(mark[1]) for mark in marks)]
-        return [
-            Cell(str(path), text[start:end], text.count("\n", 0, start))
-            for start, end, code in zip(starts, ends, is_code, strict=True)
-            if code
-        ]
+        pass
+    return False
+
+
+def parsed(cell: Cell) -> list[ast.stmt] | None:
+    try:
+        return parse_text(cell, cell.source)
+    except CANNOT_PARSE:
+        return None
+
+
+def as_in_a_notebook(path: Path, cell: Cell, header: str) -> Cell:
+    """The cell of a script with its magics as a notebook has them. header: the rest of the line of its mark."""
+    source = re.sub("^# ?", "", cell.source, flags=re.MULTILINE) if FOR_NOTEBOOKS.search(header) else cell.source
+    source = MAGIC_CALL.sub(r"\1%magic", CELL_MAGIC.sub(r"\1", source, count=1))
+    tree = parsed(replace(cell, source=source))
+    match tree:
+        case [ast.Expr(ast.Call(ast.Attribute(attr="run_cell_magic"), [name, line, body]))]:
+            words = [str(node.value) for node in (name, line, body) if isinstance(node, ast.Constant)]
+            return Cell(f"{path.name}, cell at line {tree[0].lineno}", "%%{} {}\n{}".format(*words))
+        case None:  # perhaps a block in which a magic is the only statement
+            filled = replace(cell, source=COMMENTED.sub(r"\1pass", source))
+            source = source if parsed(filled) is None else filled.source
+    return replace(cell, source=source)
 
 
 def parse_text(cell: Cell, text: str) -> list[ast.stmt]:

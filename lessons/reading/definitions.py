@@ -246,11 +246,13 @@ def remember(path: Path, cells: list[Cell]) -> dict[str, int]:
     above: dict[str, int] = {}
     everything: list[str] = []
     for cell in cells:
-        everything += ["\n"] * (cell.before - len(everything))  # prose between the cells of a script
         lines = [line + "\n" for line in cell.source.removesuffix("\n").split("\n")]
-        above[cell.name] = 0 if path.suffix == ".py" else len(everything)
-        everything += lines
         linecache.cache[cell.name] = (len(cell.source), None, lines, cell.name)
+        above[cell.name] = 0 if path.suffix == ".py" else len(everything)
+        if path.suffix == ".py" and cell.name != str(path):  # it stands on a line of its own, in quotation marks
+            continue
+        everything += ["\n"] * (cell.before - len(everything))  # prose between the cells of a script
+        everything += lines
     linecache.cache[str(path)] = (len(everything), None, everything, str(path))
     return above
 

@@ -276,10 +276,21 @@ def is_stub(node: ast.stmt) -> bool:
     return isinstance(raised, ast.Name) and raised.id == "NotImplementedError"
 
 
+class WithoutPass(ast.NodeTransformer):
+    """Leaves out each `pass` that isn't alone: a magic in a block was read as one, or was a comment."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        for name, block in ast.iter_fields(node):
+            if isinstance(block, list) and (kept := [part for part in block if not isinstance(part, ast.Pass)]):
+                setattr(node, name, kept)
+        return node
+
+
 def definitions_of(cells: list[Cell]) -> list[str]:
     """What counts when a notebook and a script are compared: their definitions, and the cells that can't be parsed."""
     report = Report()
-    definitions = [ast.dump(s.node) for s in statements_of(cells, report) if is_definition(s.node)]
+    definitions = [ast.dump(WithoutPass().visit(s.node)) for s in statements_of(cells, report) if is_definition(s.node)]
     return [*definitions, *sorted(report.failed), str(len(report.syntax_errors))]
 
 
