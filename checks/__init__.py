@@ -51,7 +51,7 @@ def check(name: str) -> float:
 @functools.cache
 def _submission(lesson: str) -> ModuleType:
     """A submitted notebook as `checks.grade` reads it."""
-    from checks.tool.exercise import graded_lesson
+    from checks.tool.learner import graded_lesson
     from lessons import folder_name
 
     module = graded_lesson(lesson, Path(f"{folder_name(lesson)}.ipynb"))

@@ -7,12 +7,9 @@ import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol, cast
 
 import torch
-
-from lessons import load_lesson
 
 
 class Check(Protocol):
@@ -71,15 +68,6 @@ def lesson_of(check: Check) -> str:
 def find_lesson(name: str) -> str | None:
     """The lesson that has this exercise."""
     return next((lesson for lesson, exercises in catalogue().items() if name in exercises), None)
-
-
-def graded_lesson(lesson: str, path: Path | None = None) -> ModuleType:
-    """A learner's lesson as the checks and the class grader see it: its exercises, what may change them and what they
-    use, on the reference of earlier lessons unless `lessons.use` said otherwise. Raises LessonError.
-
-    path: the notebook or script, graded on the reference in any case; None means the one in `lessons_folder()`.
-    """
-    return load_lesson(lesson, path, reference=True if path else None, only=list(checks_by_exercise(lesson)))
 
 
 def catalogue() -> dict[str, dict[str, int]]:

@@ -59,8 +59,8 @@ def as_text(notebook, **changed) -> str:
 
 
 def bare(notebook) -> bytes:
-    """All right, with a byte order mark and cells without outputs, metadata and ids; one is of an unknown kind, one holds
-    half a surrogate pair."""
+    """All right, with a byte order mark and cells without outputs, metadata and ids; one is of an unknown kind, one
+    holds half a surrogate pair."""
     kept = [{name: cell[name] for name in ("cell_type", "source")} for cell in notebook.cells]
     odd = [{"cell_type": "sketch"}, {"cell_type": "markdown", "source": "half of one: \ud83d"}]
     return (
