@@ -35,11 +35,11 @@ def watch(folder: Path) -> int | None:
             if child == 0:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: a child would say where it was
                 return None
-            status = run_until_saved(child, folder, before)
-            if status is None:
+            ended = run_until_saved(child, folder, before)
+            if ended is None:
                 print(f"\nA lesson in {folder} was saved: once more from the start.", flush=True)
                 continue
-            child = 0
+            status, child = ended, 0
             print(f"\nwatching {folder} (Ctrl-C ends)", flush=True)
             while snapshot(folder) == before:
                 time.sleep(PAUSE)
@@ -47,7 +47,7 @@ def watch(folder: Path) -> int | None:
         if child:
             end(child)
         print()
-        return status or 0
+        return status
 
 
 def run_until_saved(child: int, folder: Path, before: dict[Path, int]) -> int | None:
