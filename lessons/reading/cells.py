@@ -19,6 +19,8 @@ NOTEBOOK_LIMIT = 100 * 2**20  # bytes of a notebook, its outputs included
 CANNOT_PARSE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what Python's parser raises on damaged text
 # jupytext's percent format, and `# In[3]:` as nbconvert writes it; `# %%timeit` is a magic in a cell
 CELL_MARK = re.compile(r"^#[ \t]*(?:%%+(?:[ \t](.*))?|In[ \t]*\[[\d ]*\]:?[ \t]*)$", re.MULTILINE)
+PROSE = ("markdown", "raw")  # kinds of cells that aren't run
+DEFINED = re.compile(r"^(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)", re.MULTILINE)
 NOT_CODE = re.compile(r"\[(markdown|md|raw)\]")
 FOR_NOTEBOOKS = re.compile(r'"active-ipynb"')  # a tag: jupytext comments the cell out
 CELL_MAGIC = re.compile(r"\A(\s*)# (?=%%\w)")  # jupytext comments magics out
@@ -39,11 +41,15 @@ class LessonError(ImportError):
 
 @dataclass(frozen=True)
 class Cell:
-    """A code cell. name: what tracebacks call its file ("03_masking.ipynb, cell 7"); before: lines above it there."""
+    """A code cell. name: what tracebacks call its file ("03_masking.ipynb, cell 7"); before: lines above it there.
+
+    kind: "code", or what a cell is that only looks like code, such as one that became "markdown" by a slip of the hand.
+    """
 
     name: str
     source: str
     before: int = 0
+    kind: str = "code"
 
 
 def read_cells(path: Path, content: bytes | None = None) -> list[Cell]:
@@ -54,8 +60,10 @@ def read_cells(path: Path, content: bytes | None = None) -> list[Cell]:
     text = decode(path, read(path) if content is None else content)
     if path.suffix == ".py":
         return script_cells(path, text)
-    sources = [source for source in notebook_sources(path, text) if source.strip()]
-    return [Cell(f"{path.name}, cell {number}", source) for number, source in enumerate(sources, start=1)]
+    sources, others = notebook_sources(path, text)
+    filled = [source for source in sources if source.strip()]
+    cells = [Cell(f"{path.name}, cell {number}", source) for number, source in enumerate(filled, start=1)]
+    return cells + [Cell(f"{path.name}, a {kind} cell", source, kind=kind) for kind, source in others]
 
 
 def read(path: Path) -> bytes:
@@ -81,7 +89,8 @@ def decode(path: Path, content: bytes) -> str:
         ) from None
 
 
-def notebook_sources(path: Path, text: str) -> list[str]:
+def notebook_sources(path: Path, text: str) -> tuple[list[str], list[tuple[str, str]]]:
+    """The texts of the code cells, and kind and text of other cells that define something. Raises LessonError."""
     try:
         notebook = json.loads(text)
     except json.JSONDecodeError as error:
@@ -95,11 +104,19 @@ def notebook_sources(path: Path, text: str) -> list[str]:
         sheets = notebook.get("worksheets", [notebook])
         cells = [cell for sheet in sheets for cell in sheet["cells"]]
         code = [cell.get("source", cell.get("input", "")) for cell in cells if cell["cell_type"] == "code"]
-        texts = ["".join(source) if isinstance(source, list) else source + "" for source in code]
+        texts = [joined(source) for source in code]
+        prose = [(cell["cell_type"], cell.get("source")) for cell in cells if cell["cell_type"] in PROSE]
+        others = [(kind, joined(source)) for kind, source in prose if isinstance(source, str | list)]
     except (TypeError, KeyError, AttributeError):
         raise LessonError(f"{path.name} is not a notebook: it is JSON, but without a notebook's cells.") from None
     # half a surrogate pair is valid JSON and no text
-    return [text.encode(errors="replace").decode().replace("\r\n", "\n").replace("\r", "\n") for text in texts]
+    texts = [text.encode(errors="replace").decode().replace("\r\n", "\n").replace("\r", "\n") for text in texts]
+    return texts, [(kind, text) for kind, text in others if DEFINED.match(text.lstrip())]
+
+
+def joined(source: Any) -> str:
+    """The text of a cell, whose lines may be a list. Raises TypeError."""
+    return "".join(source) if isinstance(source, list) else source + ""
 
 
 def script_cells(path: Path, text: str) -> list[Cell]:

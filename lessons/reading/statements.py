@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar, cast
 
-from lessons.reading.cells import CANNOT_PARSE, Cell, LessonError, parse_text, read_cells
+from lessons.reading.cells import CANNOT_PARSE, DEFINED, Cell, LessonError, parse_text, read_cells
 
 PYTHON_CELL_MAGICS = ("%%time", "%%capture", "%%prun")  # below these, IPython keeps what a cell defines
 WITHOUT_SIGN = (  # commands that IPython takes without a % or ! before them: `pip install torch`, `cd ..`
@@ -20,7 +20,6 @@ WITHOUT_SIGN = (  # commands that IPython takes without a % or ! before them: `p
     "mv|pdb|pinfo|pip|prun|pwd|pylab|reload_ext|reset|rm|rmdir|run|store|time|timeit|uv|who|whos|xmode"
 )
 MAGIC = re.compile(rf"\s*(%|!|\?|[\w.]+\s*=\s*[%!]|[\w.*%]+\?{{1,2}}\s*$)|({WITHOUT_SIGN})\s")
-DEFINED = re.compile(r"^(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)", re.MULTILINE)
 
 PACKAGE = "lessons"  # whose modules a lesson imports
 
@@ -89,6 +88,10 @@ def line_of(cell: Cell, line: int) -> str:
 
 def parse(cell: Cell, report: Report) -> list[ast.stmt]:
     """The statements of a cell, without magics; none if it has a syntax error."""
+    if cell.kind != "code":
+        why = f"it stands in {Path(cell.name).name}, which is not run: make it a code cell."
+        report.left_out.update(dict.fromkeys(DEFINED.findall(cell.source), why))
+        return []
     lines = cell.source.split("\n")
 
     def ignore(number: int) -> None:

@@ -21,8 +21,7 @@ from nbgrader.preprocessors import Execute, NbGraderPreprocessor
 from nbgrader.utils import is_grade
 from traitlets import List
 
-from lessons.reading.cells import decode, notebook_sources, read
-from lessons.reading.statements import DEFINED
+from lessons.reading.cells import DEFINED, decode, notebook_sources, read
 from solutions.release import checked_exercise
 
 KINDS = ("code", "markdown", "raw", "heading", "html")  # of cells, the last two in old formats
@@ -103,7 +102,8 @@ def known_as(cell: NotebookNode, release: dict[str, NotebookNode]) -> str | None
         names += [f"check_{checked_exercise(cell.source)}", *reversed(DEFINED.findall(cell.source))]
     else:
         names += [name for name, ours in release.items() if same_heading(cell, ours)]
-    return next((name for name in names if name in release), None)
+    # a solution that became prose is none: no other grader runs it
+    return next((name for name in names if name in release and release[name].cell_type == cell.cell_type), None)
 
 
 def same_heading(cell: NotebookNode, ours: NotebookNode) -> bool:

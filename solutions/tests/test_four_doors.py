@@ -1,5 +1,6 @@
 """A notebook has the same verdicts by all doors: `pytest checks`, `check()`, the class grader and nbgrader."""
 
+import json
 import re
 
 import pytest
@@ -69,12 +70,33 @@ def patchify_elsewhere() -> dict[str, tuple[list[str], set[str]]]:
             set(),
         ),
         "torch.compile": (with_cell(cell, 'patchify = torch.compile(patchify, backend="eager")'), set()),
+        "a markdown cell": (cells, {"patchify"}),
         "a file beside it": (with_cell("from my_pieces import patchify"), {"patchify"}),
         "a file beside it, within": (
             with_cell("import my_pieces\n\n\ndef patchify(*inputs):\n    return my_pieces.patchify(*inputs)\n"),
             {"patchify"},
         ),
     }
+
+
+WHY = {"%%timeit": "below %%timeit, which keeps no definitions", "a markdown cell": "a markdown cell, which is not run"}
+
+
+def with_prose(content: bytes, exercise: str) -> bytes:
+    """The notebook with an exercise's cell, which nbgrader knows by its metadata, turned into markdown."""
+    whole = json.loads(content)
+    at = next(n for n, cell in enumerate(whole["cells"]) if cell["source"].lstrip().startswith(f"def {exercise}"))
+    facts = {
+        "grade_id": exercise,
+        "grade": False,
+        "solution": True,
+        "locked": False,
+        "task": False,
+        "schema_version": 3,
+    }
+    source = whole["cells"][at]["source"]
+    whole["cells"][at] = {"cell_type": "markdown", "id": "prose", "metadata": {"nbgrader": facts}, "source": source}
+    return json.dumps(whole).encode()
 
 
 def test_attention_in_pieces_is_the_same_by_all_doors(tmp_path):
@@ -100,6 +122,8 @@ def test_patchify_elsewhere_is_the_same_by_all_doors(tmp_path):
         path = class_ / student / folder_name(lesson) / f"{folder_name(lesson)}.ipynb"
         path.parent.mkdir(parents=True)
         path.write_bytes(notebook(cells))
+        if student == "a markdown cell":
+            path.write_bytes(with_prose(path.read_bytes(), "patchify"))
         if "file" in student:
             right = next(cell for cell in cells_of(lesson) if cell.lstrip().startswith("def patchify"))
             (path.parent / "my_pieces.py").write_text(f"import torch\nfrom torch import Tensor\n\n\n{right}")
@@ -115,7 +139,7 @@ def test_patchify_elsewhere_is_the_same_by_all_doors(tmp_path):
         assert found == ours, said
         for text in (row, page) if lost else ():
             text = " ".join(text.replace("\\n", " ").split())
-            assert ("%%timeit" if student == "%%timeit" else "copy what you use of a file of your own") in text
+            assert WHY.get(student, "copy what you use of a file of your own") in text
         if "file" in student:
             assert "my_pieces.py" in said and "copy what you use" in said
 

@@ -300,6 +300,18 @@ def test_a_definition_in_a_cell_that_keeps_none_is_explained(folder, magic):
     assert module.__report__.lines() == []
 
 
+@pytest.mark.parametrize("kind", ["markdown", "raw"])
+def test_a_definition_in_a_cell_that_became_prose_is_explained(folder, kind):
+    cells = [{"cell_type": kind, "source": source} for source in ("# Title\n\nA `def f`.", "def f():\n    return 1")]
+    cells.append({"cell_type": "code", "source": "def g():\n    return 1"})
+    save(folder, FIRST, json.dumps({"cells": cells}).encode())
+    module = load_lesson(FIRST)
+    assert module.g() == 1
+    with pytest.raises(NameError, match=rf"ipynb, a {kind} cell, which is not run: make it a code cell"):
+        module.f()
+    assert module.__report__.lines() == []
+
+
 def test_a_failure_names_the_one_that_caused_it(folder):
     module = lesson(folder, "Base = 1 / 0", "class Child(Base):\n    pass")
     with pytest.raises(NameError, match=r"cell 2, line 1 raised NameError.*cell 1, line 1 raised ZeroDivisionError"):
