@@ -13,6 +13,7 @@ c.CourseDirectory.course_id = "build-i-jepa"
 c.CourseDirectory.root = str(BUILD)
 c.Exchange.root = str(BUILD / "exchange")  # on a hub: a folder that all its users can write to
 
+c.Autograde.exporter_class = "solutions.classroom.autograde.AnyNotebook"
 # nbgrader's own steps, with RestoreCells put first and ExecuteChecks in the place of Execute
 c.Autograde.sanitize_preprocessors = [
     "solutions.classroom.autograde.RestoreCells",

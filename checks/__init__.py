@@ -17,6 +17,7 @@ def check(name: str) -> float:
     autograde, where only check cells are run, the notebook file in the working directory is graded.
     """
     # here, so that `from checks import check` stays free of torch
+    from checks.tool.beside import file_beside
     from checks.tool.exercise import catalogue, checks_by_exercise, find_lesson
     from checks.tool.expect import field
     from checks.tool.learner import fresh_seed, run_checks
@@ -32,6 +33,9 @@ def check(name: str) -> float:
     if not autograde and not hasattr(notebook, name):
         print(f"{name} is not defined here yet: run the cell that defines it, then this one again.")
         return 0.0
+    if not autograde and (file := file_beside(notebook, name)):
+        print(f"{name} uses {file}, but only the notebook is graded: copy what you use of that file into a cell.")
+        return 0.0
     verdicts = run_checks(checks_by_exercise(lesson)[name], notebook, fresh_seed())
     earned, points = sum(verdict.earned for verdict in verdicts), sum(verdict.points for verdict in verdicts)
     print(f"{name}: {earned} of {points} points")
@@ -46,10 +50,11 @@ def check(name: str) -> float:
 
 @functools.cache
 def _submission(lesson: str) -> ModuleType:
-    """A submitted notebook as `checks.grade` reads it: its definitions, on the reference of earlier lessons."""
-    from lessons import folder_name, load_lesson
+    """A submitted notebook as `checks.grade` reads it."""
+    from checks.tool.learner import graded_lesson
+    from lessons import folder_name
 
-    module = load_lesson(lesson, Path(f"{folder_name(lesson)}.ipynb"), reference=True)
+    module = graded_lesson(lesson, Path(f"{folder_name(lesson)}.ipynb"))
     for line in module.__report__.lines():
         print(f"note: {line}")
     return module

@@ -8,18 +8,24 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 import lessons
+from checks.tool.clock import SECONDS, Clock
 from checks.tool.exercise import find_lesson, lesson_of
 from checks.tool.expect import WIDTH
-from checks.tool.learner import Learner, Verdict, fresh_seed, run_check
+from checks.tool.learner import Learner, Verdict, fresh_seed, graded_lesson, run_check
 from checks.tool.progress import HintError, hints_of, next_exercise, progress_map
 from lessons import LessonError
 
 VERDICTS = pytest.StashKey[dict[str, Verdict]]()  # by node id
+MODULES = pytest.StashKey[dict[str, ModuleType | LessonError]]()  # what is graded, by lesson, or why it can't be
+CLOCKS = pytest.StashKey[dict[str, Clock]]()  # by exercise
 STATUS = pytest.StashKey[int]()
+RESULTS = pytest.StashKey[list[dict[str, Any]]]()  # of this process, or of each process of `-n 2`
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,10 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--mine", action="store_true", help="build on your own earlier lessons, not on the reference")
     group.addoption("--watch", action="store_true", help="run again whenever a lesson is saved; Ctrl-C ends")
     group.addoption("--hint", metavar="NAME", help="print the next hint for an exercise")
+    group.addoption("--seconds", type=float, default=SECONDS, help="time of an exercise, all its checks (default: 20)")
     group.addoption("--seed", type=int, help="repeat a run: its seed stands in each failure")
 
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    if not config.option.seconds > 0:
+        raise pytest.UsageError(f"--seconds {config.option.seconds:g} gives no time: it must be more than 0")
     lessons.use(config.option.lessons, reference=not config.option.mine)
     try:
         folder = lessons.lessons_folder()
@@ -50,7 +59,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[VERDICTS] = {}
+    config.stash[VERDICTS], config.stash[MODULES], config.stash[CLOCKS] = {}, {}, {}
+    config.stash[RESULTS] = []
     if config.option.seed is None:
         config.option.seed = fresh_seed()
     if config.option.reportchars == "fE":  # pytest's default: the progress map says what is open
@@ -66,16 +76,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def learner(request: pytest.FixtureRequest) -> Learner:
     """The door to the learner's code: `learner(function, *inputs)` runs `function(lesson, *inputs)` there."""
-    package = "solutions" if request.config.option.solutions else "lessons"
-    lesson = importlib.import_module(f"{package}.{lesson_of(request.function)}")
-    return Learner(lesson, request.config.option.seed)
+    options, stash = request.config.option, request.config.stash
+    name, modules = lesson_of(request.function), stash[MODULES]
+    if name not in modules:
+        try:
+            solved = options.solutions
+            modules[name] = (
+                importlib.import_module(f"solutions.{name}") if solved else graded_lesson(name, None, options.seconds)
+            )
+        except LessonError as error:
+            modules[name] = error
+    lesson = modules[name]
+    if isinstance(lesson, LessonError):
+        raise lesson
+    clock = stash[CLOCKS].setdefault(request.function.exercise, Clock(options.seconds))
+    return Learner(lesson, options.seed, clock)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not hasattr(pyfuncitem.function, "exercise"):
         return None
-    verdict = run_check(pyfuncitem.function, pyfuncitem.funcargs["learner"])
+    try:
+        verdict = run_check(pyfuncitem.function, pyfuncitem.funcargs["learner"])
+    except KeyboardInterrupt:  # pytest would show the line of ours that it came to
+        raise pytest.exit.Exception("stopped by Ctrl-C", pytest.ExitCode.INTERRUPTED) from None
     pyfuncitem.config.stash[VERDICTS][pyfuncitem.nodeid] = verdict
     return True
 
@@ -102,6 +127,30 @@ def printable(text: str) -> str:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     session.config.stash[STATUS] = int(exitstatus)
+    results = results_of(session)
+    session.config.stash[RESULTS].append(results)
+    if hasattr(session.config, "workeroutput"):  # pytest-xdist's, in a process of `-n 2`
+        session.config.workeroutput["course"] = results
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """pytest-xdist: a process is done, and the one that prints hears of it."""
+    node.config.stash[RESULTS].append(node.workeroutput.get("course", {}))
+
+
+def results_of(session: pytest.Session) -> dict[str, Any]:
+    """Plain data for the progress map. asked: [lesson, exercise, check] of each check; passed: the checks that did;
+    notes: by lesson."""
+    verdicts = session.config.stash[VERDICTS]
+    asked = [
+        [lesson_of(item.function), item.function.exercise, item.nodeid]
+        for item in session.items
+        if hasattr(getattr(item, "function", None), "exercise")
+    ]
+    modules = {lesson: sys.modules.get(f"lessons.{lesson}") for lesson, _, _ in asked}
+    notes = {name: module.__report__.lines() for name, module in modules.items() if hasattr(module, "__report__")}
+    return {"asked": asked, "passed": [name for name in verdicts if verdicts[name].status == "passed"], "notes": notes}
 
 
 @pytest.hookimpl(trylast=True)
@@ -117,22 +166,20 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The progress map: a line a lesson, and what comes next."""
+    results = config.stash[RESULTS]
+    good = {name for result in results for name in result.get("passed", ())}
     passed: dict[str, dict[str, bool]] = {}  # of the exercises that were asked for
-    for item in terminalreporter._session.items:
-        if hasattr(getattr(item, "function", None), "exercise"):
-            exercises = passed.setdefault(lesson_of(item.function), {})
-            verdict = config.stash[VERDICTS].get(item.nodeid)
-            name = item.function.exercise
-            exercises[name] = exercises.get(name, True) and verdict is not None and verdict.status == "passed"
+    for lesson, exercise, name in [check for result in results for check in result.get("asked", ())]:
+        exercises = passed.setdefault(lesson, {})
+        exercises[exercise] = exercises.get(exercise, True) and name in good
     if not passed or config.option.collectonly:
         return
     terminalreporter.section("progress")
     for line in progress_map(passed):
         terminalreporter.line(line)
-    for lesson in passed:
-        if report := getattr(sys.modules.get(f"lessons.{lesson}"), "__report__", None):
-            for line in report.lines():
-                terminalreporter.line(printable(textwrap.fill(f"note: {line}", WIDTH)))
+    notes = [line for lesson in passed for result in results for line in result.get("notes", {}).get(lesson, ())]
+    for line in dict.fromkeys(notes):
+        terminalreporter.line(printable(textwrap.fill(f"note: {line}", WIDTH)))
     if line := next_exercise(passed, config.option.solutions):
         terminalreporter.line(printable(line))
 
@@ -147,6 +194,11 @@ def print_hint(config: pytest.Config, exercise: str) -> int:
     except HintError as error:
         raise pytest.UsageError(str(error)) from None
     config._do_configure()  # as pytest's own --cache-show does: without it there is no cache
+    if not hasattr(config, "cache"):  # -p no:cacheprovider: nothing can be remembered
+        for number, hint in enumerate(hints, start=1):
+            print(f"Hint {number} of {len(hints)} for {exercise}\n\n{printable(hint)}\n")
+        config._ensure_unconfigure()
+        return 0
     key = f"course/hints/{exercise}"
     shown = config.cache.get(key, 0)
     config.cache.set(key, min(shown + 1, len(hints) - 1))

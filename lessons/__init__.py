@@ -90,7 +90,8 @@ def load_lesson(
     path: the notebook or script; None means the one in `lessons_folder()`.
     content: its bytes, if they were read before.
     reference: as for `use`; None means what was said there.
-    only: run the definitions of these names and what they use; others when someone asks for them. None: all.
+    only: run the definitions of these names, what may change them and what they use; others when someone asks for
+        them. None: all.
 
     Raises LessonError.
     """

@@ -20,15 +20,17 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 import lessons
-from checks.tool.exercise import Check
+from checks.tool.clock import SECONDS, Clock, TimeIsUp
+from checks.tool.exercise import Check, checks_by_exercise
 from checks.tool.expect import Failure, describe, field
+from lessons import LessonError
 
 OUTPUT_LIMIT = 2000  # characters of the learner's own output that a report shows
 MESSAGE_LIMIT = 500
@@ -45,6 +47,7 @@ HINTS = {
     r"unexpected keyword argument": "Compare the parameters with the ones in the docstring, name by name.",
     r"positional arguments? but": "Compare the parameters with the ones in the docstring, name by name.",
     r"'NoneType' object": "Something is None here: is a `return` missing?",
+    r"No module named": "Only the lesson itself is read: copy what you use of a file of your own into it.",
     r"has no attribute": "Compare this name with the ones that the docstring asks for.",
     r"is not defined$": "This name must be defined or imported in a cell of the notebook.",
     r"cannot unpack non-iterable": "A single number came where several are unpacked.",
@@ -54,6 +57,12 @@ HINTS = {
     r"expected .* dtype|same dtype|found dtype|mixed dtype": "Two tensors that meet here have different dtypes.",
     r"out of bounds|out of range": "An index is as large as the axis or larger: indices run from 0 to size - 1.",
 }
+
+
+ENDLESS = (
+    "If this is a loop, look at what has to change for it to end. If your machine is slow, "
+    "`pytest checks --seconds 60` gives an exercise more time."
+)
 
 
 class Todo(Exception):
@@ -83,8 +92,9 @@ class Outcome:
 class Learner:
     """The door, in this process. A grader's subclass overrides `run` alone."""
 
-    def __init__(self, lesson: Any, seed: int):
-        self.lesson, self.seed = lesson, seed
+    def __init__(self, lesson: Any, seed: int, clock: Clock | None = None):
+        """clock: of the exercise, shared by its checks; None: it may take as long as it likes."""
+        self.lesson, self.seed, self.clock = lesson, seed, clock
         self.calls = 0
         self.called = ""  # the last call, as text
         self.output = ""  # what it printed
@@ -109,21 +119,30 @@ class Learner:
         self.calls += 1
         outcome = self.run(function, inputs, self.seed + self.calls)
         self.output, self.frames = outcome.output, outcome.frames
+        if self.clock and TimeIsUp.__name__ in outcome.error[:1]:
+            likely = ENDLESS if outcome.frames else ""
+            raise Failure(self.called, f"an answer within {self.clock.seconds:g} s", outcome.message, likely)
         if outcome.todo:
             raise Todo(outcome.message)
         return outcome
 
     def run(self, function: Callable[..., Any], inputs: tuple[Any, ...], seed: int) -> Outcome:
-        return run(self.lesson, function, inputs, seed)
+        return run(self.lesson, function, inputs, seed, self.clock)
 
 
-def run(lesson: Any, function: Callable[..., Any], inputs: tuple[Any, ...], seed: int) -> Outcome:
+def run(
+    lesson: Any, function: Callable[..., Any], inputs: tuple[Any, ...], seed: int, clock: Clock | None = None
+) -> Outcome:
     """Call function(lesson, *inputs) on copies of the inputs, and give an account of what the learner's code did."""
+    if clock and clock.left <= 0:
+        return Outcome(error=(TimeIsUp.__name__,), message="it was not run: the check above had used up all the time")
+    running = clock.running(lambda frame: is_own(frame, lesson)) if clock else contextlib.nullcontext()
     copies, output = plain(inputs), Bounded()
     redirected = contextlib.redirect_stdout(output), contextlib.redirect_stderr(output)
     with isolated(seed), redirected[0], redirected[1], interrupts() as pressed:
         try:
-            return Outcome(plain(function(lesson, *copies)), output=output.text)
+            with running:
+                return Outcome(plain(function(lesson, *copies)), output=output.text)
         except BaseException as error:  # SystemExit and pytest's Skipped too
             if pressed and isinstance(error, KeyboardInterrupt):
                 raise
@@ -137,6 +156,7 @@ def account(error: BaseException, lesson: Any, output: Bounded) -> Outcome:
         message = str(error)
     except BaseException:
         message = "(its message can't be printed)"
+    message = "it was still running" if type(error) is TimeIsUp else message
     if isinstance(error, NameError) and error.name and (why := lessons.reason(lesson, error.name)) not in message:
         message = f"{message}: {why}"
     # torch raises NotImplementedError as well, for float | float say: a stub is a `raise` in the learner's own code
@@ -156,8 +176,12 @@ def account(error: BaseException, lesson: Any, output: Bounded) -> Outcome:
 
 
 def is_own(frame: FrameType, lesson: Any) -> bool:
+    return frame.f_globals is vars(lesson) or is_a_lessons(frame)
+
+
+def is_a_lessons(frame: FrameType) -> bool:
     name = str(frame.f_globals.get("__name__"))
-    return frame.f_globals is vars(lesson) or name.startswith("lessons.")
+    return name.removeprefix("lessons.") in lessons.LESSONS
 
 
 def place(frame: FrameType, line: int) -> str:
@@ -216,7 +240,7 @@ def call_text(function: Callable[..., Any], inputs: tuple[Any, ...]) -> str:
 def isolated(seed: int) -> Iterator[None]:
     """Seed the global random numbers, and put back all global state that the code inside may change."""
     dtype, threads, numbers = torch.get_default_dtype(), torch.get_num_threads(), random.getstate()
-    with torch.random.fork_rng(devices=[]), torch.enable_grad(), warnings.catch_warnings():
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), uncompiled(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.default_generator.manual_seed(seed)  # torch.manual_seed seeds GPUs too, which takes longer than a check
         random.seed(seed)
@@ -229,11 +253,19 @@ def isolated(seed: int) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
+def uncompiled() -> contextlib.AbstractContextManager[object]:
+    """Let what went through torch.compile run as it is written: what it computes is graded, and a compiler, which not
+    every machine has, takes seconds for each shape."""
+    known = "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance")  # torch 2.6
+    return torch.compiler.set_stance("force_eager") if known else contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def interrupts() -> Iterator[list[int]]:
     """Collect the signals of Ctrl-C, to tell a pressed one from a `raise KeyboardInterrupt` in the learner's code."""
     pressed: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # ignored: of a process of `--watch`
         yield pressed
         return
 
@@ -310,7 +342,28 @@ def failure_page(failure: Failure, learner: Learner) -> str:
 
 def run_checks(checks: Iterable[Check], lesson: Any, seed: int) -> list[Verdict]:
     """Run checks on a lesson in this process."""
-    return [run_check(check, Learner(lesson, seed)) for check in checks]
+    clocks: dict[str, Clock] = {}
+    return [
+        run_check(check, Learner(lesson, seed, clocks.setdefault(check.exercise, Clock(SECONDS)))) for check in checks
+    ]
+
+
+def graded_lesson(lesson: str, path: Path | None = None, seconds: float = SECONDS) -> ModuleType:
+    """A learner's lesson as the checks and the class grader see it: its exercises, what may change them and what they
+    use, on the reference of earlier lessons unless `lessons.use` said otherwise.
+
+    path: the notebook or script, graded on the reference in any case; None means the one in `lessons_folder()`.
+
+    Raises LessonError, for definitions that take more than so many seconds too.
+    """
+    only = list(checks_by_exercise(lesson))
+    try:
+        with Clock(seconds).running(is_a_lessons):
+            return lessons.load_lesson(lesson, path, reference=True if path else None, only=only)
+    except TimeIsUp as error:
+        own = [frame for frame in traceback.walk_tb(error.__traceback__) if is_a_lessons(frame[0])]
+        where = place(*own[-1]) if own else f"the lesson {lesson}"
+        raise LessonError(f"After {seconds:g} s this was still running, before any check: {where}") from None
 
 
 def fresh_seed() -> int:

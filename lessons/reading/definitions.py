@@ -21,6 +21,7 @@ from typing import NoReturn
 from lessons.reading.cells import Cell
 from lessons.reading.statements import (
     FUNCTIONS_AND_CLASSES,
+    IMPORTS,
     PACKAGE,
     Report,
     Statement,
@@ -47,7 +48,7 @@ def read_into(
 
     reference: the earlier lessons that come from solutions/, whatever the learner has written.
     fill_stubs: the lesson's own stubs come from there too.
-    only: run what binds these names; None: all functions and classes.
+    only: run what binds these names or may change them; None: all functions and classes.
     """
     definitions = Definitions(module, cells, reference, fill_stubs, remember(path, cells))
     module.__file__ = str(path)
@@ -108,9 +109,14 @@ class Definitions:
         self.statements = [statement for statement in everything if is_definition(statement.node)]
         self.others = [statement for statement in everything if not is_definition(statement.node)]
         self.done: set[int] = set()
-        self.binding: dict[str, list[int]] = {}
-        for index, statement in enumerate(self.statements):
+        own = [statement for statement in self.statements if not isinstance(statement.node, IMPORTS)]
+        self.uses: dict[str, frozenset[str]] = {}  # by name that the lesson itself makes
+        for statement in own:
             for name in statement.binds:
+                self.uses[name] = self.uses.get(name, frozenset()) | statement.uses
+        self.binding: dict[str, list[int]] = {}  # or changing: a later cell may add a method to a class
+        for index, statement in enumerate(self.statements):
+            for name in statement.binds | self._reached(statement.touches):
                 self.binding.setdefault(name, []).append(index)
         self.borrowed = self._look(module.__name__.rpartition(".")[2], fill_stubs)
 
@@ -135,6 +141,15 @@ class Definitions:
             self.statements[found[name][-1]] = replace(stub, node=given, uses=frozenset())
         return borrowed
 
+    def _reached(self, touched: frozenset[str]) -> set[str]:
+        """The names that what is touched can reach: a decorator that keeps a registry changes the registry."""
+        reached: set[str] = set()
+        left = set(touched) & set(self.uses)
+        while left:
+            reached |= left
+            left = {use for name in left for use in self.uses[name] if use in self.uses} - reached
+        return reached
+
     def run_all(self) -> None:
         """Run the functions and classes, and what they need."""
         always = {index for index, statement in enumerate(self.statements) if runs_always(statement.node)}
@@ -142,7 +157,7 @@ class Definitions:
         self._run(always | borrowed, set())
 
     def run(self, names: Iterable[str]) -> None:
-        """Run what binds these names, and what that needs."""
+        """Run what binds these names or may change their objects, and what that needs."""
         self._run(set(), set(names))
 
     def get(self, name: str) -> object:
@@ -159,11 +174,14 @@ class Definitions:
     def reason(self, name: str) -> str:
         if name in self.report.failed:
             return self.report.failed[name]
+        if name in self.report.left_out:
+            return self.report.left_out[name]
         other = next((other for other in self.others if name in other.binds), None)
         return f"it is set in {other.place}, in a statement that an import doesn't run." if other else ""
 
     def _run(self, chosen: set[int], names: set[str]) -> None:
-        """Run, in notebook order, the chosen statements, those that bind these names, and all that they need."""
+        """Run, in notebook order, the chosen statements, those that bind or may change these names, and all that they
+        need."""
 
         def met(indices: Iterable[int]) -> set[str]:
             return {name for index in indices for name in self.statements[index].binds | self.statements[index].uses}
@@ -179,7 +197,7 @@ class Definitions:
             self.done.add(index)
             self._execute(self.statements[index])
         for other in self.others:
-            for name in other.binds & seen & set(vars(self.module)):
+            for name in (other.binds | other.touches & set(self.uses)) & seen & set(vars(self.module)):
                 self.report.not_run.setdefault(name, other.place)
 
     def _execute(self, statement: Statement) -> None:
@@ -215,6 +233,10 @@ class Definitions:
             text = ""
         if isinstance(error, NameError) and error.name and (deeper := self.reason(error.name)) and deeper not in text:
             text = f"{text}: {deeper}"
+        if isinstance(error, ModuleNotFoundError):
+            text = (
+                f"{text.rstrip('.')} (only the lesson itself is read: copy what you use of a file of your own into it)"
+            )
         return f"{at} raised {type(error).__name__}{': ' * bool(text)}{text.rstrip('.')}."
 
 
@@ -224,11 +246,13 @@ def remember(path: Path, cells: list[Cell]) -> dict[str, int]:
     above: dict[str, int] = {}
     everything: list[str] = []
     for cell in cells:
-        everything += ["\n"] * (cell.before - len(everything))  # prose between the cells of a script
         lines = [line + "\n" for line in cell.source.removesuffix("\n").split("\n")]
-        above[cell.name] = 0 if path.suffix == ".py" else len(everything)
-        everything += lines
         linecache.cache[cell.name] = (len(cell.source), None, lines, cell.name)
+        above[cell.name] = 0 if path.suffix == ".py" else len(everything)
+        if path.suffix == ".py" and cell.name != str(path):  # it stands on a line of its own, in quotation marks
+            continue
+        everything += ["\n"] * (cell.before - len(everything))  # prose between the cells of a script
+        everything += lines
     linecache.cache[str(path)] = (len(everything), None, everything, str(path))
     return above
 

@@ -10,13 +10,16 @@ import re
 import symtable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar, cast
 
-from lessons.reading.cells import CANNOT_PARSE, Cell, LessonError, parse_text, read_cells
+from lessons.reading.cells import CANNOT_PARSE, DEFINED, Cell, LessonError, parse_text, read_cells
 
-PYTHON_CELL_MAGICS = ("%%time", "%%capture")  # the rest of such a cell is ordinary code
-MAGIC = re.compile(r"\s*(%|!|\?|[\w.]+\s*=\s*[%!]|[\w.*%]+\?{1,2}\s*$)")
-DEFINED = re.compile(r"^(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)", re.MULTILINE)
+PYTHON_CELL_MAGICS = ("%%time", "%%capture", "%%prun")  # below these, IPython keeps what a cell defines
+WITHOUT_SIGN = (  # commands that IPython takes without a % or ! before them: `pip install torch`, `cd ..`
+    "autoreload|cat|cd|conda|config|cp|env|history|ldir|less|load|load_ext|ls|mamba|man|matplotlib|micromamba|mkdir|more|"
+    "mv|pdb|pinfo|pip|prun|pwd|pylab|reload_ext|reset|rm|rmdir|run|store|time|timeit|uv|who|whos|xmode"
+)
+MAGIC = re.compile(rf"\s*(%|!|\?|[\w.]+\s*=\s*[%!]|[\w.*%]+\?{{1,2}}\s*$)|({WITHOUT_SIGN})\s")
 
 PACKAGE = "lessons"  # whose modules a lesson imports
 
@@ -36,14 +39,16 @@ class Report:
     stubs: functions and classes that still end in `raise NotImplementedError`.
     syntax_errors: one sentence a cell; nothing in such a cell is used.
     failed: names that are not there because their definition raised, each with a sentence; grows as names are needed.
+    left_out: functions and classes in cells that keep no definitions, such as one below %%timeit, each with a sentence.
     ignored: places of magics, shell lines and help lines.
-    not_run: names in use that a statement changes which an import doesn't run, such as a loop, with its place.
+    not_run: names in use that a statement may change which isn't run, such as a loop or a bare call, with its place.
     """
 
     duplicates: dict[str, list[str]] = field(default_factory=dict)
     stubs: list[str] = field(default_factory=list)
     syntax_errors: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     not_run: dict[str, str] = field(default_factory=dict)
 
@@ -56,7 +61,10 @@ class Report:
                 for name, at in self.duplicates.items()
             ),
             *(f"{name} is not defined: {why}" for name, why in self.failed.items()),
-            *(f"{name} is also changed in {at}, which an import doesn't run." for name, at in self.not_run.items()),
+            *(
+                f"{name} may also be changed in {at}, which is not run: only definitions and assignments are."
+                for name, at in self.not_run.items()
+            ),
         ]
 
 
@@ -67,6 +75,7 @@ class Statement:
     flags: int  # of the __future__ imports above it
     binds: frozenset[str]  # global names that it binds, and those whose objects it changes
     uses: frozenset[str]  # global names, in function bodies too
+    touches: frozenset[str]  # global names that it hands to code which may change their objects
 
     @property
     def place(self) -> str:
@@ -79,6 +88,10 @@ def line_of(cell: Cell, line: int) -> str:
 
 def parse(cell: Cell, report: Report) -> list[ast.stmt]:
     """The statements of a cell, without magics; none if it has a syntax error."""
+    if cell.kind != "code":
+        why = f"it stands in {Path(cell.name).name}, which is not run: make it a code cell."
+        report.left_out.update(dict.fromkeys(DEFINED.findall(cell.source), why))
+        return []
     lines = cell.source.split("\n")
 
     def ignore(number: int) -> None:
@@ -94,6 +107,8 @@ def parse(cell: Cell, report: Report) -> list[ast.stmt]:
         magic = lines[first].split()[0]
         ignore(first)
         if magic not in PYTHON_CELL_MAGICS:
+            why = f"it stands in {line_of(cell, cell.before + first + 1)}, below {magic}, which keeps no definitions."
+            report.left_out.update(dict.fromkeys(DEFINED.findall(cell.source), why))
             return []
     while True:
         try:
@@ -131,10 +146,11 @@ def statements_of(cells: list[Cell], report: Report, rewrite: ast.NodeTransforme
                 report.syntax_errors.append(f"{line_of(cell, node.lineno)} has a syntax error ({what}).")
                 continue
             imported |= binds if isinstance(node, IMPORTS) else set()
+            touches = handed_over(node) - imported - binds
             if not isinstance(node, FUNCTIONS_AND_CLASSES):
                 # `torch.x = ...` changes torch for everybody: that isn't a definition
                 binds |= {root for target in ast.walk(node) if (root := changed(target))} - imported
-            found.append(Statement(node, cell, flags, frozenset(binds), frozenset(uses)))
+            found.append(Statement(node, cell, flags, frozenset(binds), frozenset(uses), frozenset(touches - binds)))
     return found
 
 
@@ -166,13 +182,65 @@ def global_names(node: ast.stmt) -> tuple[set[str], set[str]]:
     return binds, uses
 
 
-def changed(target: ast.AST) -> str | None:
-    """The name whose object an assignment to an item or attribute changes: `table[0] = 1`, `Block.forward = f`."""
-    if not (isinstance(target, ast.Subscript | ast.Attribute) and isinstance(target.ctx, ast.Store)):
-        return None
-    while isinstance(target, ast.Subscript | ast.Attribute):
-        target = target.value
-    return target.id if isinstance(target, ast.Name) else None
+def changed(node: ast.AST) -> str | None:
+    """The name whose object an assignment to an item or attribute changes: `table[0] = 1`, `Block.forward = f`, and
+    `setattr(Block, "forward", f)`, which is the same."""
+    if is_setattr(node):
+        return root(node.args[0])
+    is_target = isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store)
+    return root(node) if is_target else None
+
+
+def is_setattr(node: ast.AST) -> TypeGuard[ast.Call]:
+    named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr"
+    return named and len(cast(ast.Call, node).args) == 3
+
+
+def root(node: ast.AST) -> str | None:
+    """The name that an expression such as `Block.table[0]` starts with."""
+    while isinstance(node, ast.Subscript | ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def handed_over(node: ast.stmt) -> set[str]:
+    """The names that a statement hands to code which may change their objects, while it runs.
+
+    A function or class: what its decorators, bases and, below a decorator, its signature name. Anything else: what it
+    calls methods of, and what it hands to calls that are made of calls, such as `add_to_class(Block)(forward)`.
+    """
+    if isinstance(node, FUNCTIONS_AND_CLASSES):
+        return {name for part in run_at_definition(node) for name in names_in(part)}
+    if isinstance(node, ASSIGNMENTS + IMPORTS):
+        return set()
+    found: set[str | None] = set()
+    for call in bare_calls(node):
+        found.add(root(call.func) if isinstance(call.func, ast.Attribute) else None)
+        found |= set(names_in(call.func)) if isinstance(call.func, ast.Call) else set()
+    return {name for name in found if name}
+
+
+def bare_calls(node: ast.stmt) -> list[ast.Call]:
+    """The calls in a statement whose results nobody takes."""
+    bare = [inner.value for inner in ast.walk(node) if isinstance(inner, ast.Expr)]
+    return [value for value in bare if isinstance(value, ast.Call)]
+
+
+def run_at_definition(node: ast.stmt) -> list[ast.AST]:
+    """The parts of a function or class that run when it is defined and may change something else."""
+    if isinstance(node, ast.ClassDef):
+        parts: list[ast.AST] = [*node.decorator_list, *node.bases, *node.keywords]
+        return parts + [part for inner in node.body for part in run_at_definition(inner)]
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return [*node.decorator_list, node.args] if node.decorator_list else []
+    return [inner for inner in ast.walk(node) if isinstance(inner, ast.Call)]
+
+
+def names_in(node: ast.AST) -> list[str]:
+    """The names in an expression, those in quotation marks too: `self: "Attention"`."""
+    inner = list(ast.walk(node))
+    quoted = [part.value for part in inner if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+    return [part.id for part in inner if isinstance(part, ast.Name)] + [word for word in quoted if word.isidentifier()]
 
 
 def parts(node: ast.stmt) -> list[ast.stmt]:
@@ -186,11 +254,12 @@ def parts(node: ast.stmt) -> list[ast.stmt]:
 
 
 def is_definition(node: ast.stmt) -> bool:
-    """Whether an import may run it: an import, function, class or assignment, or an if or try block of these alone."""
+    """Whether an import may run it: an import, function, class or assignment (`setattr` too), or an if or try block of
+    these alone."""
     allowed = FUNCTIONS_AND_CLASSES + IMPORTS + ASSIGNMENTS
     if isinstance(node, (ast.If, *TRIES)):
-        return all(isinstance(part, (*allowed, ast.Pass, ast.Raise)) for part in parts(node))
-    return isinstance(node, allowed)
+        return all(is_definition(part) or isinstance(part, ast.Pass | ast.Raise) for part in parts(node))
+    return isinstance(node, allowed) or (isinstance(node, ast.Expr) and is_setattr(node.value))
 
 
 def runs_always(node: ast.stmt) -> bool:
@@ -210,10 +279,21 @@ def is_stub(node: ast.stmt) -> bool:
     return isinstance(raised, ast.Name) and raised.id == "NotImplementedError"
 
 
+class WithoutPass(ast.NodeTransformer):
+    """Leaves out each `pass` that isn't alone: a magic in a block was read as one, or was a comment."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        for name, block in ast.iter_fields(node):
+            if isinstance(block, list) and (kept := [part for part in block if not isinstance(part, ast.Pass)]):
+                setattr(node, name, kept)
+        return node
+
+
 def definitions_of(cells: list[Cell]) -> list[str]:
     """What counts when a notebook and a script are compared: their definitions, and the cells that can't be parsed."""
     report = Report()
-    definitions = [ast.dump(s.node) for s in statements_of(cells, report) if is_definition(s.node)]
+    definitions = [ast.dump(WithoutPass().visit(s.node)) for s in statements_of(cells, report) if is_definition(s.node)]
     return [*definitions, *sorted(report.failed), str(len(report.syntax_errors))]
 
 

@@ -8,21 +8,54 @@ cost no time. There is no sandbox in this lane.
 from __future__ import annotations
 
 import copy
+import json
 import re
 import tempfile
 from pathlib import Path
+from typing import TextIO
 
 import nbformat
+from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
 from nbgrader.preprocessors import Execute, NbGraderPreprocessor
 from nbgrader.utils import is_grade
 from traitlets import List
 
-from lessons.reading.statements import DEFINED
+from lessons.reading.cells import DEFINED, decode, notebook_sources, read
 from solutions.release import checked_exercise
 
+KINDS = ("code", "markdown", "raw", "heading", "html")  # of cells, the last two in old formats
 RUBRIC = "rubric"  # the tag of a cell that the grader sees and feedback leaves out
 REGION = re.compile(r"### BEGIN SOLUTION\n(.*?)\n### END SOLUTION", re.DOTALL)
+
+
+class AnyNotebook(NotebookExporter):
+    """Reads what `checks.grade` reads: any encoding, an old format, cells without outputs or metadata."""
+
+    def from_file(self, file_stream: TextIO, resources: dict | None = None, **options: object) -> tuple[str, dict]:
+        path = Path(file_stream.name)
+        text = decode(path, read(path))
+        notebook_sources(path, text)  # raises LessonError, one sentence, for what is no notebook
+        whole = json.dumps(mended(json.loads(text)), ensure_ascii=False)
+        whole = whole.encode(errors="replace").decode()  # half a surrogate pair can't be written
+        return self.from_notebook_node(nbformat.reads(whole, as_version=4), resources, **options)
+
+
+def mended(notebook: dict) -> dict:
+    """A notebook with all that nbformat asks for, and without a front-end's record of its widgets: where parts of it
+    are missing, as in Colab's, generate_feedback fails."""
+    notebook.setdefault("nbformat", 3 if "worksheets" in notebook else 4)
+    notebook.setdefault("nbformat_minor", 0)
+    notebook.setdefault("metadata", {}).pop("widgets", None)
+    for sheet in notebook.get("worksheets", [notebook]):
+        sheet["cells"] = [cell for cell in sheet["cells"] if cell["cell_type"] in KINDS]
+        for cell in sheet["cells"]:
+            cell.setdefault("metadata", {})
+            if cell["cell_type"] == "code":
+                cell.setdefault("outputs", [])
+                if sheet is notebook:
+                    cell.setdefault("execution_count", None)
+    return notebook
 
 
 class RestoreCells(NbGraderPreprocessor):
@@ -69,7 +102,8 @@ def known_as(cell: NotebookNode, release: dict[str, NotebookNode]) -> str | None
         names += [f"check_{checked_exercise(cell.source)}", *reversed(DEFINED.findall(cell.source))]
     else:
         names += [name for name, ours in release.items() if same_heading(cell, ours)]
-    return next((name for name in names if name in release), None)
+    # a solution that became prose is none: no other grader runs it
+    return next((name for name in names if name in release and release[name].cell_type == cell.cell_type), None)
 
 
 def same_heading(cell: NotebookNode, ours: NotebookNode) -> bool:

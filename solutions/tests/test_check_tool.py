@@ -7,14 +7,16 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 
 import lessons
 from checks import check
+from checks.tool.clock import Clock
 from checks.tool.exercise import catalogue, checks_by_exercise, checks_of
 from checks.tool.expect import Failure, expect_close, expect_equal
 from checks.tool.learner import Learner, Todo, run_check
@@ -311,6 +313,48 @@ def test_one_exercise_can_be_asked_for(run, folder):
     assert run("--lessons", str(folder), "-k", "unpatchify")[0] == 1
 
 
+def test_hints_without_pytests_cache(run, folder):
+    status, out = run("--lessons", str(folder), "--hint", "unpatchify", "-p", "no:cacheprovider")
+    assert status == 0
+    assert all(words in out for words in ("Count the axes.", "Split, permute, join.", "Six axes in between."))
+
+
+def test_the_map_of_several_processes(run, folder, capsys):
+    """What pytest-xdist does: each process collects all checks and runs some, and its output is plain data."""
+    page = str(ROOT / "checks" / "test_01_patch_embedding.py")
+
+    class Worker:
+        def __init__(self, *chosen: str):
+            self.chosen, self.workeroutput = chosen, {}
+
+        def pytest_configure(self, config):
+            config.workeroutput = self.workeroutput
+
+        def pytest_runtest_protocol(self, item):
+            return None if item.function.exercise in self.chosen else True
+
+    class Controller:
+        @pytest.hookimpl(trylast=True)
+        def pytest_collection_modifyitems(self, config, items):
+            items.clear()
+            for worker in workers:
+                node = SimpleNamespace(config=config, workeroutput=json.loads(json.dumps(worker.workeroutput)))
+                config.hook.pytest_testnodedown(node=node, error=None)
+
+        def pytest_addhooks(self, pluginmanager):
+            pluginmanager.add_hookspecs(SimpleNamespace(pytest_testnodedown=lambda node, error: None))
+
+    workers = [Worker("patchify", "unpatchify"), Worker("PatchEmbedding", "sincos_position_embedding")]
+    arguments = [page, f"--rootdir={ROOT}", "-p", "no:cacheprovider", f"--lessons={folder}"]
+    for worker in workers:
+        pytest.main(arguments, [worker])
+    capsys.readouterr()
+    pytest.main(arguments, [Controller()])
+    out = capsys.readouterr().out
+    assert "01_patch_embedding       [############............] 2/4" in out
+    assert "next: patchify, in " in out
+
+
 def test_hints_come_one_by_one(run, folder):
     found = [run("--lessons", str(folder), "--hint", "unpatchify") for _ in range(4)]
     assert [status for status, _ in found] == [0] * 4
@@ -356,6 +400,105 @@ def test_check_grades_what_main_defines_now(monkeypatch, capsys):
     assert "do you mean 'unpatchify'?" in out
 
 
+ENDLESS = {
+    "a loop": "while True:\n        pass",
+    "a loop that retries": "while True:\n        try:\n            1 / 0\n        except:\n            continue",
+    "a loop that hides": "while 1:\n        try:\n            time.sleep(9)\n        except:\n            x = 1",
+    "a sleep": "time.sleep(999)",
+    "a lambda": "return sorted(range(9), key=lambda _: sum(1 for _ in iter(int, 1)))",
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_code_that_runs_for_ever_is_stopped(name):
+    lesson = lesson_with(f"import itertools, time\ndef answer():\n    {ENDLESS[name]}\n")
+    before = signal.getsignal(signal.SIGALRM), sys.gettrace()
+    clock = Clock(0.3)
+    with pytest.raises(
+        Failure, match=r"(?s)expected +an answer within 0.3 s\ngot +it was still running\n.*`pytest checks"
+    ):
+        Learner(lesson, 0, clock)(answer_of)
+    assert clock.left <= 0
+    with pytest.raises(Failure, match="it was not run: the check above had used up all the time") as follows:
+        Learner(lesson, 0, clock)(answer_of)
+    assert "likely" not in str(follows.value)
+    assert (signal.getsignal(signal.SIGALRM), sys.gettrace()) == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_what_runs_beside_the_learners_code_is_cleaned_up():
+    lesson = lesson_with("def answer():\n    while True:\n        pass\n")
+    with pytest.raises(Failure, match="still running"):
+        Learner(lesson, 0, Clock(0.2))(answer_and_clean_up)
+    assert lesson.cleaned == "up"
+
+
+def answer_and_clean_up(lesson):
+    try:
+        return lesson.answer()
+    finally:
+        end = time.monotonic() + 0.3  # longer than until the next alarm
+        while time.monotonic() < end:
+            pass
+        lesson.cleaned = "up"
+
+
+def change(folder: Path, old: str, new: str) -> None:
+    """Change the text of the lesson."""
+    path = folder / "01_patch_embedding" / "01_patch_embedding.ipynb"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_an_exercise_that_runs_for_ever_costs_its_own_points(run, folder):
+    change(folder, "batch, channels, height", "while True:\\n        pass\\n    batch, channels, height")
+    status, out = run("--lessons", str(folder), "--seconds", "1")
+    assert status == 1
+    assert out.count("it was still running") == 1 and "an answer within 1 s" in out
+    assert re.search(r"^at +01_patch_embedding.ipynb, cell 2, line \d+: (pass|while True:)$", out, re.MULTILINE)
+    assert "01_patch_embedding       [############............] 2/4" in out
+
+
+def test_a_definition_that_runs_for_ever_is_one_sentence(run, folder):
+    change(
+        folder,
+        "class PatchEmbedding",
+        "def hang():\\n    while True:\\n        pass\\n\\nWIDTH = hang()\\n\\nclass PatchEmbedding",
+    )
+    change(folder, "nn.Conv2d(3, dim", "nn.Conv2d(3, WIDTH or dim")
+    status, out = run("--lessons", str(folder), "--seconds", "0.5")
+    assert status == 1
+    assert "After 0.5 s this was still running, before any check: 01_patch_embedding.ipynb, cell" in " ".join(
+        out.split()
+    )
+    assert "Traceback" not in out and "clock.py" not in out
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "soon"])
+def test_seconds_that_are_no_time_are_refused(run, folder, seconds):
+    status, out = run("--lessons", str(folder), f"--seconds={seconds}")
+    assert status == pytest.ExitCode.USAGE_ERROR
+    assert "--seconds" in out and "Traceback" not in out
+
+
+def test_check_ends_an_exercise_that_runs_for_ever(monkeypatch, capsys):
+    monkeypatch.setattr("checks.tool.learner.SECONDS", 0.5)
+    cell = exercises("patch_embedding")["patchify"].replace(
+        "    batch, channels", "    while True:\n        pass\n    batch, channels", 1
+    )
+    module = load("patch_embedding", "patchify", cell)
+    module.__name__ = "__main__"
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    assert check("patchify") == 0.0
+    assert "it was still running" in capsys.readouterr().out
+
+
+def test_what_is_compiled_runs_as_it_is_written():
+    code = "import torch\ndef refuse(*_):\n    raise OSError('no compiler')\n\n@torch.compile(backend=refuse)\n"
+    assert Learner(lesson_with(code + "def mean(x):\n    return x.mean() + 1\n"), 0)(mean_of, torch.ones(3)) == 2
+
+
 def test_check_says_todo_for_a_stub(monkeypatch, capsys):
     monkeypatch.setitem(
         sys.modules, "__main__", load("patch_embedding", "patchify", stub(exercises("patch_embedding")["patchify"]))
@@ -364,33 +507,74 @@ def test_check_says_todo_for_a_stub(monkeypatch, capsys):
     assert "todo" in capsys.readouterr().out
 
 
-def test_watch_runs_again_when_a_lesson_is_saved(folder):
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "pytest",
-        "checks/test_01_patch_embedding.py",
-        "--watch",
-        "--lessons",
-        str(folder),
-    ]
-    worker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    try:
+@pytest.fixture
+def watching(folder):
+    """`pytest checks --watch` on lesson 1: (the process, a function that reads its output up to a line)."""
+    command = [sys.executable, "-u", "-m", "pytest", "checks/test_01_patch_embedding.py", "--watch"]
+    command += ["--lessons", str(folder)]
+    worker = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
 
-        def until_idle() -> str:
-            return "".join(iter(worker.stdout.readline, f"watching {folder} (Ctrl-C ends)\n"))
+    def until(words: str) -> str:
+        lines = []
+        while not lines or words not in lines[-1]:
+            lines.append(worker.stdout.readline())
+            assert lines[-1], "".join(lines)
+        return "".join(lines)
 
-        assert "3 failed" not in (first := until_idle())
-        assert "4 todo" in first
-        path = folder / "01_patch_embedding" / "01_patch_embedding.ipynb"
-        text = path.read_text(encoding="utf-8")
-        path.write_text(text.replace(*reversed(COLUMN_MAJOR)), encoding="utf-8")
-        second = until_idle()
-        assert "run down the columns" in first
-        assert "run down the columns" not in second
-        os.killpg(worker.pid, signal.SIGINT)
-        assert worker.wait(timeout=60) == 1
-    finally:
-        worker.kill()
-        worker.stdout.close()
+    yield worker, until
+    worker.kill()
+    worker.stdout.close()
+
+
+IDLE = "(Ctrl-C ends)"
+HANG = ("batch, channels, height", "while True:\\n        pass\\n    batch, channels, height")
+
+
+def test_watch_runs_again_when_a_lesson_is_saved(folder, watching):
+    worker, until = watching
+    first = until(IDLE)
+    assert "3 failed" not in first
+    assert "4 todo" in first
+    change(folder, *reversed(COLUMN_MAJOR))
+    second = until(IDLE)
+    assert "run down the columns" in first
+    assert "run down the columns" not in second
+    os.killpg(worker.pid, signal.SIGINT)
+    assert worker.wait(timeout=60) == 1
+
+
+def test_watch_starts_anew_when_a_lesson_is_saved_while_its_checks_run(folder, watching):
+    worker, until = watching
+    until(IDLE)
+    change(folder, *HANG)
+    until("collected")
+    change(folder, *reversed(HANG))
+    out = until(IDLE)
+    assert "was saved: once more from the start." in out
+    assert "4 todo" in out and "still running" not in out
+    change(folder, *HANG)
+    until("collected")
+    os.killpg(worker.pid, signal.SIGINT)  # in the middle of a run
+    rest = worker.stdout.read()
+    assert worker.wait(timeout=60) == 1
+    assert ".py" not in rest and "Traceback" not in rest and "KeyboardInterrupt" not in rest
+
+
+def test_ctrl_c_shows_no_file_of_ours(folder):
+    change(folder, *HANG)
+    command = [sys.executable, "-u", "-m", "pytest", "checks/test_01_patch_embedding.py", f"--lessons={folder}"]
+    worker = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    lines = []
+    while not lines or "collected" not in lines[-1]:
+        lines.append(worker.stdout.readline())
+    time.sleep(1)
+    os.killpg(worker.pid, signal.SIGINT)
+    out = worker.stdout.read()
+    assert worker.wait(timeout=60) == pytest.ExitCode.INTERRUPTED
+    assert "stopped by Ctrl-C" in out
+    assert "learner.py" not in out and "conftest.py" not in out and "Traceback" not in out
+    assert "01_patch_embedding       [........................] 0/4" in out

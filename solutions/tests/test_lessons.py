@@ -5,11 +5,12 @@ import inspect
 import json
 import pickle
 import traceback
+from pathlib import Path
 
 import pytest
 
 import lessons
-from lessons import Report, reason
+from lessons import Report, load_lesson, reason
 from solutions.tests.helpers.lesson_folders import (
     FIRST,
     lesson,
@@ -117,6 +118,95 @@ def test_what_a_loop_would_have_changed_is_reported(folder):
     assert module.__report__.not_run == {"TABLE": "01_patch_embedding.ipynb, cell 1, line 2"}
 
 
+def only(*cells: str):
+    """The lesson of these cells as it is graded, if its one exercise is f."""
+    return load_lesson(FIRST, Path("x.ipynb"), notebook(*cells), only=["f"])
+
+
+@pytest.mark.parametrize(
+    ("cells", "value"),
+    [
+        (
+            [
+                "TABLE = {}\ndef keep(g):\n    TABLE[1] = g",
+                "def f():\n    return TABLE[1]()",
+                "@keep\ndef g():\n    return 5",
+            ],
+            5,
+        ),
+        (["def f():\n    return f.extra", "def extend(g):\n    f.extra = g()", "@extend\ndef g():\n    return 5"], 5),
+        (
+            [
+                "def add(to):\n    return lambda g: setattr(to, 'g', g())",
+                "def f():\n    return f.g",
+                "@add(f)\ndef g():\n    return 5",
+            ],
+            5,
+        ),
+        (
+            [
+                "def add(g):\n    setattr(globals()['f'], 'g', 5)",
+                "def f():\n    return f.g",
+                "@add\ndef g(self: 'f'): ...",
+            ],
+            5,
+        ),
+        (
+            [
+                "import functools",
+                "@functools.singledispatch\ndef f(x=0):\n    return 0",
+                "@f.register\ndef _(x: int):\n    return 5",
+                "f = f.dispatch(int)\nf.__defaults__ = (0,)",
+            ],
+            5,
+        ),
+        (
+            [
+                "KINDS = []\nclass Base:\n    def __init_subclass__(cls):\n        KINDS.append(cls)",
+                "def f():\n    return len(KINDS)",
+                "class One(Base): ...",
+                "class Two(One): ...",
+            ],
+            2,
+        ),
+        (["def f():\n    return f.g", "if True:\n    setattr(f, 'g', 5)"], 5),
+    ],
+)
+def test_what_changes_an_exercise_is_run(cells, value):
+    assert only(*cells).f() == value
+
+
+def test_what_changes_no_exercise_is_not_run():
+    module = only(
+        "import functools\n\ndef f():\n    return 1",
+        "def demo():\n    return photo",
+        "photo = 1 / 0",
+        "@functools.lru_cache\ndef other():\n    return photo",
+        "class Other(dict):\n    size = photo",
+    )
+    assert module.f() == 1
+    assert not {"demo", "other", "Other"} & set(vars(module))
+    assert module.__report__.lines() == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("add(f)(g)", True),
+        ("f.register(g)", True),
+        ("for name in 'ab':\n    setattr(f, name, g)", True),
+        ("with open('x'):\n    f.g = g", True),
+        ("f()", False),
+        ("print(f)", False),
+        ("h.register(g)", False),
+    ],
+)
+def test_a_statement_that_may_change_an_exercise_and_is_not_run_is_named(statement, named):
+    report = only("def f(): ...\ndef g(): ...\ndef h(): ...", statement).__report__
+    said = "f may also be changed in x.ipynb, cell 2, line 1, which is not run: only definitions and assignments are."
+    assert report.lines() == [said] * named
+
+
 # What goes wrong, by cell and line
 
 
@@ -196,6 +286,32 @@ def test_a_definition_that_fails_later_does_not_leave_the_earlier_one(folder):
         module.f()
 
 
+def test_a_file_beside_the_notebook_is_not_read(folder):
+    module = lesson(folder, "from my_pieces import f", "def g():\n    return f()")
+    with pytest.raises(NameError, match=r"No module named 'my_pieces' \(only the lesson itself is read: copy what"):
+        module.f()
+
+
+@pytest.mark.parametrize("magic", ["%%timeit", "%%bash", "%%writefile f.py"])
+def test_a_definition_in_a_cell_that_keeps_none_is_explained(folder, magic):
+    module = lesson(folder, f"{magic}\ndef f():\n    return 1", "def g():\n    return 1")
+    with pytest.raises(NameError, match=rf"cell 1, line 1, below {magic.split()[0]}, which keeps no definitions"):
+        module.f()
+    assert module.__report__.lines() == []
+
+
+@pytest.mark.parametrize("kind", ["markdown", "raw"])
+def test_a_definition_in_a_cell_that_became_prose_is_explained(folder, kind):
+    cells = [{"cell_type": kind, "source": source} for source in ("# Title\n\nA `def f`.", "def f():\n    return 1")]
+    cells.append({"cell_type": "code", "source": "def g():\n    return 1"})
+    save(folder, FIRST, json.dumps({"cells": cells}).encode())
+    module = load_lesson(FIRST)
+    assert module.g() == 1
+    with pytest.raises(NameError, match=rf"ipynb, a {kind} cell, which is not run: make it a code cell"):
+        module.f()
+    assert module.__report__.lines() == []
+
+
 def test_a_failure_names_the_one_that_caused_it(folder):
     module = lesson(folder, "Base = 1 / 0", "class Child(Base):\n    pass")
     with pytest.raises(NameError, match=r"cell 2, line 1 raised NameError.*cell 1, line 1 raised ZeroDivisionError"):
@@ -233,6 +349,8 @@ def test_inspect_finds_functions_and_classes(folder):
         "!pip install \\\n  torch\n{}",
         "%%time\n{}",
         "\n%%capture out\n{}",
+        "%%prun -q\n{}",
+        "pip install -q 'x>=1'\ncd ..\n{}",
     ],
 )
 def test_magics_are_left_out(folder, cell):
@@ -248,7 +366,7 @@ def test_magics_are_left_out(folder, cell):
 def test_a_cell_of_another_language_is_skipped(folder, magic):
     module = lesson(folder, f"{magic}\ndef f(): pass", "def g():\n    return 1")
     assert module.g() == 1
-    assert not hasattr(module, "f")
+    assert "f" not in vars(module)
     assert module.__report__.syntax_errors == []
 
 

@@ -54,6 +54,27 @@ def mangled(notebook):
     notebook.nbformat_minor = 4
 
 
+def as_text(notebook, **changed) -> str:
+    return json.dumps(json.loads(nbformat.writes(notebook)) | changed)
+
+
+def bare(notebook) -> bytes:
+    """All right, with a byte order mark and cells without outputs, metadata and ids; one is of an unknown kind, one
+    holds half a surrogate pair."""
+    kept = [{name: cell[name] for name in ("cell_type", "source")} for cell in notebook.cells]
+    odd = [{"cell_type": "sketch"}, {"cell_type": "markdown", "source": "half of one: \ud83d"}]
+    return (
+        b"\xef\xbb\xbf" + json.dumps({"cells": kept + odd, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}).encode()
+    )
+
+
+def from_colab(notebook) -> bytes:
+    """All right, in UTF-16, with Colab's record of widgets, which lacks a part."""
+    layout = {"model_module": "@jupyter-widgets/base", "model_name": "LayoutModel", "state": {}}
+    widgets = {"application/vnd.jupyter.widget-state+json": {"a1b2": layout}}
+    return as_text(notebook, metadata={"colab": {"provenance": []}, "widgets": widgets}).encode("utf-16")
+
+
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
     """A folder of nbgrader's in which the class has been graded, and what autograde said."""
@@ -73,6 +94,10 @@ def course(tmp_path_factory):
         path = folder / "submitted" / student / LESSON / f"{LESSON}.ipynb"
         path.parent.mkdir(parents=True)
         nbformat.write(notebook, path)
+    for student, written in (("bare", bare(right)), ("from Colab", from_colab(right))):
+        path = folder / "submitted" / student / LESSON / f"{LESSON}.ipynb"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(written)
     planted = folder / "submitted" / "noisy right" / LESSON / "checks"
     planted.mkdir()
     (planted / "__init__.py").write_text("def check(name):\n    return 1.0\n")
@@ -89,6 +114,8 @@ def course(tmp_path_factory):
         ("mangled", 6, 4, 13),
         ("Ada, née O'Neil", 6, 1, 13),  # one point of four: equal generators give equal blocks
         ("stub", 0, 0, 0),
+        ("bare", 6, 4, 13),
+        ("from Colab", 6, 4, 13),
     ],
 )
 def test_points_are_those_of_the_checks(course, student, size, block, masks):
@@ -126,7 +153,9 @@ def test_the_grader_sees_the_rubric_and_the_learner_does_not(course):
         (answer,) = [index for index, source in enumerate(sources) if ANSWER in source]
         assert sources[answer + 1].startswith("**For the grader**")
         assert "Rubric: 1 point for the leak" in sources[answer + 1]
-    assert nbgrader(folder, "generate_feedback", LESSON).returncode == 0
+    done = nbgrader(folder, "generate_feedback", LESSON)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "feedback" / "from Colab" / LESSON / f"{LESSON}.html").exists()
     page = (folder / "feedback" / "Ada, née O'Neil" / LESSON / f"{LESSON}.html").read_text(encoding="utf-8")
     text = " ".join(html.unescape(re.sub("<[^>]+>", "", page)).split())
     assert "sample_block: 1 of 4 points" in text and "A block never reaches the last row or column" in text
@@ -145,6 +174,8 @@ def test_the_export_sums_up(course):
         "Ada": [20, 0, 20, 25],
         "stub": [0, 0, 0, 25],
         "broken": [0, 0, 0, 25],
+        "bare": [23, 0, 23, 25],
+        "from Colab": [23, 0, 23, 25],
     }
 
 

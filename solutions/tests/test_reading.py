@@ -13,6 +13,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+from nbconvert import PythonExporter
 
 import lessons
 from lessons import LessonError, load_lesson
@@ -221,6 +222,68 @@ def test_a_notebook_and_a_script_that_agree(folder):
     save(folder, FIRST, nbformat.writes(written).encode())
     save(folder, FIRST, jupytext.writes(written, fmt="py:percent").encode(), ".py")
     assert load_lesson(FIRST).f() == 1
+
+
+LIKE_JUPYTER = [
+    "%%timeit\nx = 1\nf()",
+    "%%time\ndef h():\n    return 4",
+    "%%prun -q\nclass K:\n    y = 1",
+    "%%writefile a.py\ndef lost():\n    return (",
+    "%%bash\necho '('",
+    "cd ..",
+    "pip install -q 'torch>=2'",
+    "ls",
+    "if True:\n    !pip install x",
+    "if True:\n    !pip install x\n    import os\nelse:\n    %matplotlib inline",
+    "%matplotlib inline\nimport math",
+    "files = !ls\nfiles",
+    "took = %timeit -o f()",
+    "f?",
+    "SIZE = 3\n%timeit f()\nfiles = %ls",
+    "text = '''\n# %%\n# In[3]:\n'''",
+    "def f():\n    return 1\n\n\ndef g():\n    return h() + SIZE + len(text)",
+]
+FORMS = ["py:percent", "py:hydrogen", "nbconvert"]
+
+
+def in_a_notebook() -> nbformat.NotebookNode:
+    cells = [nbformat.v4.new_code_cell(source) for source in LIKE_JUPYTER]
+    tagged = nbformat.v4.new_code_cell("def tagged():\n    return 8", metadata={"tags": ["active-ipynb"]})
+    prose = nbformat.v4.new_markdown_cell("# Title\n\n`def f` in *prose*")
+    kernel = {"name": "python3", "language": "python", "display_name": "p"}
+    return nbformat.v4.new_notebook(cells=[prose, *cells, tagged], metadata={"kernelspec": kernel})
+
+
+def script_of(form: str) -> str:
+    if form == "nbconvert":
+        return PythonExporter().from_notebook_node(in_a_notebook())[0]
+    return jupytext.writes(in_a_notebook(), fmt=form)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_script_that_was_made_of_a_notebook_is_that_notebook(folder, form):
+    script = save(folder, FIRST, script_of(form).encode(), ".py")
+    alone = load_lesson(FIRST)
+    assert (alone.g(), alone.h(), alone.K.y, alone.tagged()) == (4 + 3 + len(alone.text), 4, 1, 8)
+    assert alone.text == "\n# %%\n# In[3]:\n"
+    assert alone.__report__.syntax_errors == []
+    assert "below %%writefile" in alone.__report__.left_out["lost"]
+    save(folder, FIRST, nbformat.writes(in_a_notebook()).encode())
+    assert load_lesson(FIRST).g() == alone.g()
+    script.write_text(script_of(form).replace("SIZE = 3", "SIZE = 4"), encoding="utf-8")
+    with pytest.raises(LessonError, match="hold different code"):
+        load_lesson(FIRST)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_lines_of_a_script_with_magics_are_those_of_its_file(folder, form):
+    text = script_of(form).replace("return h() + SIZE + len(text)", "return 1 / 0")
+    path = save(folder, FIRST, text.encode(), ".py")
+    with pytest.raises(ZeroDivisionError) as raised:
+        load_lesson(FIRST).g()
+    frame = traceback.extract_tb(raised.value.__traceback__)[-1]
+    line = text.split("\n").index("    return 1 / 0") + 1
+    assert (frame.filename, frame.lineno, frame.line) == (str(path), line, "return 1 / 0")
 
 
 def test_a_notebook_and_a_script_that_differ(folder):

@@ -81,6 +81,7 @@ def warm_up() -> None:
     optimizer.step()
     F.conv2d(torch.rand(1, 3, 4, 4), torch.rand(2, 3, 2, 2))
     F.scaled_dot_product_attention(*torch.rand(3, 1, 2, 4, 4))
+    torch.compile(nn.Identity(), backend="eager")(torch.rand(1))  # torch then replaces methods of nn.Module itself
     wire.unpack(b'[{"tensor": ["float32", [1]]}]', bytes(4))
     lesson = lessons.load_lesson(lessons.LESSONS[0], Path("warm.py"), b"import numpy\ndef f(): return numpy.ones(1)")
     learner.run(lesson, lambda lesson: torch.from_numpy(lesson.f()), (), 0)
