@@ -940,3 +940,8 @@ def imagine(predictions, targets, images, bank_tokens, bank_images, patch_size):
         nearest // size, nearest % size
     ]
     return unpatchify(pieces, patch_size, (images.shape[-2] // patch_size, images.shape[-1] // patch_size))
+
+
+# %% wrong knn_accuracy: the farthest neighbours vote | do the farthest rows vote ! The share is rounded
+# - .topk(k, dim=1).indices
+# + .topk(k, dim=1, largest=False).indices
