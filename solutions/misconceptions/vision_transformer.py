@@ -1184,6 +1184,7 @@ class VisionTransformer(nn.Module):
 # - self.num_heads = num_heads
 # +
 
+
 # %% wrong gather_tokens: a list of tensors | torch.stack
 def gather_tokens(tokens, indices):
     return [image[row] for image, row in zip(tokens, indices)]
