@@ -327,6 +327,16 @@ class Verdict:
     def earned(self) -> int:
         return self.points if self.status == "passed" else 0
 
+    @property
+    def cause(self) -> str:
+        """The misconception and the learner's lines, as the page has them; "" where it names none."""
+        return self.page.partition("\nlikely ")[2].partition("\nseed ")[0]
+
+    def page_after(self, earlier: Iterable[Verdict]) -> str:
+        """The page, or one line if an earlier verdict of the same exercise has told the same cause."""
+        told = {verdict.cause for verdict in earlier if verdict.exercise == self.exercise}
+        return field("likely", f"As above: {self.likely}") if self.cause and self.cause in told else self.page
+
 
 def run_check(check: Check, learner: Learner) -> Verdict:
     """Run one check through a door and give its verdict."""
