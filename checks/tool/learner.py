@@ -62,6 +62,10 @@ HINTS = {
     r"is defined in no cell": (
         "An exercise keeps its name: restore its cell, if need be from a fresh copy of the notebook."
     ),
+    r"number of sizes provided|Index tensor must have the same number of dimensions": (
+        "A tensor with another number of axes came than this line expects: print its shape. gather_tokens takes "
+        "indices [B, K]: flatten targets [B, M, Nt] to [B, M*Nt] first."
+    ),
     r"view size is not compatible": "A permuted tensor isn't contiguous: use `reshape` where you wrote `view`.",
     r"shape '.*' is invalid for input of size": "The new shape holds another number of values than the tensor.",
     r"shapes cannot be multiplied": "The inner sizes of a matrix product must agree: print both shapes before it.",
