@@ -85,6 +85,9 @@ HINTS = {
     r"'(int|float|bool|str|tuple|list|dict)' object has no attribute": (
         "This is no tensor or module, of which the name would be: print its type."
     ),
+    r"in its state dict": (
+        "This weight is not there, is not registered, or has another shape: the check of the parameters says which."
+    ),
     r"has no attribute": "Nothing was set under this name: assign it in `__init__`, spelled exactly like this.",
     r"is not defined$": "This name must be defined or imported in a cell of the notebook.",
     r"cannot unpack non-iterable (int|float)": "A single number came where several are unpacked.",

@@ -539,3 +539,8 @@ def jepa_loss(predictions, targets):
 # %% wrong Predictor: the positions of the context sorted | keep the order of context
 # - gather_tokens(positions, context)
 # + gather_tokens(positions, context.sort(dim=1).values)
+
+
+# %% wrong Predictor: an embedding of another width | or has another shape: the check of the parameters says ! this name
+# - self.predictor_embed = nn.Linear(dim, predictor_dim)
+# + self.predictor_embed = nn.Linear(dim, dim)
