@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -162,8 +163,8 @@ def expect_error(
         raise Failure(learner.called, error.__name__, f"no error, but {describe(outcome.value)}", likely)
     if error.__name__ not in outcome.error:
         # no refusal, whatever it tests, ends in one of these: they have a cause of their own
-        other = (
-            outcome.error[0] in ("AttributeError", "NameError", "NotPlain", "Disguised") or "CUDA" in outcome.message
+        other = outcome.error[0] in ("AttributeError", "NameError", "NotPlain", "Disguised") or re.search(
+            "CUDA|NVIDIA", outcome.message
         )
         likely = (other and outcome.hint) or likely
         raise Failure(learner.called, error.__name__, f"{outcome.error[0]}: {outcome.message}", likely)
