@@ -5,47 +5,51 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
 
-def check(name: str) -> float:
+def check(name: str) -> float | None:
     """Run the checks of an exercise on what `__main__` (this notebook, or this script) defines now.
 
-    Prints the verdict and returns the points earned, which nbgrader takes as partial credit. Under nbgrader's
-    autograde, where only check cells are run, the notebook file in the working directory is graded.
+    Prints the verdict. Under nbgrader it returns the points earned as well, which are partial credit there; a notebook
+    would show them as a bare number below the verdict. Under nbgrader's autograde, where only check cells are run, the
+    notebook file in the working directory is graded.
     """
     # here, so that `from checks import check` stays free of torch
     from checks.tool.beside import file_beside
-    from checks.tool.exercise import catalogue, checks_by_exercise, find_lesson
+    from checks.tool.exercise import checks_by_exercise, find_lesson, nearest
     from checks.tool.expect import field
     from checks.tool.learner import fresh_seed, run_checks
+    from lessons import other_course
 
+    execution = os.environ.get("NBGRADER_EXECUTION")  # "autograde" or "validate" under nbgrader
+    nothing = 0.0 if execution else None
+    if sentence := other_course():
+        print(sentence)
     lesson = find_lesson(name)
     if lesson is None:
-        known = [exercise for exercises in catalogue().values() for exercise in exercises]
-        near = get_close_matches(name, known, n=1)
-        print(f"There is no exercise {name!r}" + (f": do you mean {near[0]!r}?" if near else "."))
-        return 0.0
-    autograde = os.environ.get("NBGRADER_EXECUTION") == "autograde"
+        near = nearest(name)
+        print(f"There is no exercise {name!r}" + (f": do you mean {near!r}?" if near else "."))
+        return nothing
+    autograde = execution == "autograde"
     notebook = _submission(lesson) if autograde else sys.modules["__main__"]
     if not autograde and not hasattr(notebook, name):
         print(f"{name} is not defined here yet: run the cell that defines it, then this one again.")
-        return 0.0
+        return nothing
     if not autograde and (file := file_beside(notebook, name)):
         print(f"{name} uses {file}, but only the notebook is graded: copy what you use of that file into a cell.")
-        return 0.0
+        return nothing
     verdicts = run_checks(checks_by_exercise(lesson)[name], notebook, fresh_seed())
     earned, points = sum(verdict.earned for verdict in verdicts), sum(verdict.points for verdict in verdicts)
     print(f"{name}: {earned} of {points} points")
-    for verdict in verdicts:
+    for place, verdict in enumerate(verdicts):
         print(field(verdict.status, verdict.docstring))
         if verdict.status in ("failed", "broken"):
-            print(f"\n{verdict.page}\n")
+            print(f"\n{verdict.page_after(verdicts[:place])}\n")
     if todo := [verdict.page for verdict in verdicts if verdict.status == "todo"]:
         print(todo[0])
-    return float(earned)
+    return float(earned) if execution else None
 
 
 @functools.cache

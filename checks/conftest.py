@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import sys
 import textwrap
@@ -15,7 +16,7 @@ import pytest
 
 import lessons
 from checks.tool.clock import SECONDS, Clock
-from checks.tool.exercise import find_lesson, lesson_of
+from checks.tool.exercise import find_lesson, lesson_of, nearest
 from checks.tool.expect import WIDTH
 from checks.tool.learner import Learner, Verdict, fresh_seed, graded_lesson, run_check
 from checks.tool.progress import HintError, hints_of, next_exercise, progress_map
@@ -68,9 +69,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    def exercise_of(item: pytest.Item) -> str:
+        return getattr(getattr(item, "function", None), "exercise", "")
+
     for item in items:  # so that `-k PatchEmbedding` finds the checks of this exercise
-        item.extra_keyword_matches.add(getattr(getattr(item, "function", None), "exercise", ""))
+        item.extra_keyword_matches.add(exercise_of(item))
+    name = config.option.keyword
+    if any(exercise_of(item) == name for item in items if name):  # `-k patchify` alone is not unpatchify
+        config.hook.pytest_deselected(items=[item for item in items if exercise_of(item) != name])
+        items[:] = [item for item in items if exercise_of(item) == name]
 
 
 @pytest.fixture
@@ -111,7 +119,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
     verdict = item.config.stash[VERDICTS].get(item.nodeid)
     if call.when == "call" and verdict and verdict.status != "passed":
         report.outcome = "failed"
-        report.longrepr = printable(f"{textwrap.fill(verdict.docstring, WIDTH)}\n\n{verdict.page}")
+        earlier = itertools.takewhile(lambda other: other is not verdict, item.config.stash[VERDICTS].values())
+        report.longrepr = printable(f"{textwrap.fill(verdict.docstring, WIDTH)}\n\n{verdict.page_after(earlier)}")
         report.todo = verdict.status == "todo"
     elif call.excinfo and isinstance(call.excinfo.value, LessonError):
         report.longrepr = printable(textwrap.fill(str(call.excinfo.value), WIDTH))
@@ -172,6 +181,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for lesson, exercise, name in [check for result in results for check in result.get("asked", ())]:
         exercises = passed.setdefault(lesson, {})
         exercises[exercise] = exercises.get(exercise, True) and name in good
+    word = config.option.keyword
+    if not passed and word.isidentifier() and (near := nearest(word)):
+        terminalreporter.line(printable(f"no check matches -k {word}: do you mean {near}?"))
     if not passed or config.option.collectonly:
         return
     terminalreporter.section("progress")
@@ -188,7 +200,8 @@ def print_hint(config: pytest.Config, exercise: str) -> int:
     """Print the next of an exercise's hints."""
     lesson = find_lesson(exercise)
     if lesson is None:
-        raise pytest.UsageError(f"there is no exercise {exercise!r}")
+        near = nearest(exercise)
+        raise pytest.UsageError(f"there is no exercise {exercise!r}" + (f": do you mean {near!r}?" if near else ""))
     try:
         hints = hints_of(exercise, lesson, config.option.solutions)
     except HintError as error:

@@ -6,7 +6,16 @@ from torch import Tensor
 from checks.calls import patch_embedding as calls
 from checks.expected import patch_embedding as oracle
 from checks.tool.exercise import drawn, exercise
-from checks.tool.expect import Later, expect_close, expect_equal, expect_error, expect_that, shape
+from checks.tool.expect import (
+    Later,
+    expect_close,
+    expect_equal,
+    expect_error,
+    expect_gradients,
+    expect_tensor,
+    expect_that,
+    shape,
+)
 
 # batch, channels, rows and columns of the grid, patch size
 SIZES = [(2, 3, 2, 3, 4), (1, 1, 3, 2, 5), (3, 4, 4, 4, 2)]
@@ -19,11 +28,12 @@ def sizes() -> list[tuple[int, ...]]:
 def expect_dtype(got, given: Tensor, called: str, name: str) -> None:
     """The result holds what was given in under this name, to the last digit of its dtype. Another check looks where."""
     dtype = given.dtype
+    expect_tensor(got, called=called)
     expect_that(
-        isinstance(got, Tensor) and got.dtype == dtype,
+        got.dtype == dtype,
         called=called,
         expected=str(dtype),
-        got=str(getattr(got, "dtype", type(got).__name__)),
+        got=str(got.dtype),
         likely=f"The result is made in another dtype: a new tensor needs dtype={name}.dtype.",
     )
     same = torch.equal(got.flatten().sort().values, given.flatten().sort().values)
@@ -155,8 +165,7 @@ def test_patch_embedding_passes_gradients(learner):
     images, weight, bias = torch.randn(2, 3, 8, 8), torch.randn(5, 3, 4, 4), torch.randn(5)
     expected = oracle.embedding_gradients(images, weight, bias)
     got = learner(calls.gradients, 8, 4, weight, bias, images)
-    likely = "The graph is cut in forward (detach, .data or no_grad), so this layer would never learn."
-    expect_close(got, expected, called=learner.called, likely=likely)
+    expect_gradients(got, expected, called=learner.called)
 
 
 # Grids of one patch and more, dims of one frequency and more
@@ -192,11 +201,12 @@ def table(learner, grid_size, dim):
 def test_sincos_position_embedding_is_float32(learner):
     """The table is float32."""
     got = learner(calls.sincos_position_embedding, 3, 8)
+    expect_tensor(got, called=learner.called)
     expect_that(
-        isinstance(got, Tensor) and got.dtype == torch.float32,
+        got.dtype == torch.float32,
         called=learner.called,
-        expected="a tensor, torch.float32",
-        got=str(getattr(got, "dtype", type(got).__name__)),
+        expected="torch.float32",
+        got=str(got.dtype),
         likely="Compute in any dtype you like, and give back `.float()`.",
     )
     expect_that(
@@ -223,8 +233,9 @@ def test_sincos_position_embedding_first_half_is_the_column(learner):
 def test_sincos_position_embedding_is_sines_then_cosines(learner):
     """Each half is D/4 sines, then D/4 cosines, of position * 10000 ** (-k / (D/4))."""
     for grid_size, dim in (*GRIDS, drawn_grid()):
-        expected, mistakes = oracle.diagonal(grid_size, dim), Later(oracle.diagonal_mistakes, grid_size, dim)
+        expected = oracle.diagonal(grid_size, dim)
         got = table(learner, grid_size, dim)[:: grid_size + 1]  # patches (i, i): both of their halves are the same code
+        mistakes = Later(oracle.diagonal_mistakes, got, dim)
         called = f"{learner.called}[::{grid_size + 1}]"
         likely = "Write out one patch by hand: row 0 is D/4 zeros, D/4 ones, D/4 zeros, D/4 ones."
         # no relative tolerance: it would hide another base than 10000

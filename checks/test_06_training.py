@@ -67,7 +67,7 @@ def test_learning_rate_at_needs_no_warmup(learner):
         if isinstance(got[0], float) and abs(got[0] - rates.start) < 1e-9:
             expected[0] = rates.start
         mistakes = Later(schedules.no_warmup_mistakes, expected[0], steps, total, rates)
-        likely = "Without a warm-up there is no line, nor a division by warmup_steps: step < warmup_steps never holds."
+        likely = "Without a warm-up the half cosine runs over all steps: progress = step / total_steps."
         schedules.compare(got, expected, learner.called, mistakes, likely)
 
 

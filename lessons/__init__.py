@@ -32,6 +32,7 @@ __all__ = [
     "forget",
     "lessons_folder",
     "load_lesson",
+    "other_course",
     "read_cells",
     "reason",
     "unwritten",
@@ -66,6 +67,21 @@ def lessons_folder() -> Path:
             f"{folder} is not a folder: the lessons are looked for there{' (IJEPA_LESSONS)' * (not _folder)}."
         )
     return folder.resolve()
+
+
+def other_course() -> str:
+    """A sentence if this runs in a folder of one copy of the course with the code of another, else "".
+
+    So it is if the kernel's environment holds an editable install of another clone.
+    """
+    ours, here = Path(__file__).resolve().parents[1], Path.cwd()
+    course = next((folder for folder in (here, *here.parents) if (folder / "lessons" / "__init__.py").is_file()), ours)
+    if course.resolve() == ours:
+        return ""
+    return (
+        f"note: this is the folder of the course in {course}, but lessons and checks of {ours} are used. "
+        f"`pip install -e {course}` in this environment, and a new kernel, change that."
+    )
 
 
 def folder_name(name: str) -> str:
@@ -122,6 +138,8 @@ def borrow(name: str, mine: bool = True) -> None:
     mine=False all of them do.
     """
     folder_name(name)
+    if sentence := other_course():
+        print(sentence)
     say_todo_in_notebook()
     earlier = LESSONS[: LESSONS.index(name)]
     for lesson in earlier:

@@ -99,6 +99,8 @@ def wrong_components(rows: Tensor, scores: Tensor) -> dict[str, Tensor]:
         "These are the weakest components: eigh gives the strongest last.": components(rows).flip(1),
         "Rows of eigenvectors are taken for directions: eigh gives them as columns.": centred
         @ torch.linalg.eigh(centred.T @ centred).eigenvectors[-3:].flip(0).T,
+        "Columns of Vh are taken for directions: svd gives them as rows, Vh[:3].": centred
+        @ torch.linalg.svd(centred, full_matrices=False).Vh[:, :3],
         "These are the second, third and fourth component.": scores[:, 1:4],
         "All three colours are the first component.": scores[:, [0, 0, 0]],
         "These are the first three features: find the directions of most variation first.": rows,
@@ -242,6 +244,9 @@ def paste_mistakes(scene: Scene) -> Mistakes:
         "All images get what is predicted for the first one.": paste(right[:1].expand_as(right)),
         "All images are filled at the first one's targets: each has its own.": paste(
             targets=targets[:1].expand_as(targets)
+        ),
+        "All images are filled at the targets of all (`patches[:, targets]`): each has its own.": paste(
+            right.flatten(0, 1).expand(batch, -1, -1), targets.flatten(0, 1).expand(batch, -1, -1)
         ),
         "A block is filled with one patch, that of its mean prediction: each target has its own.": paste(
             of_block.expand_as(right)

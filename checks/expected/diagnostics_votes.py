@@ -144,8 +144,10 @@ def share_mistakes(share: float, count: int, rows: int) -> Mistakes:
         "The number of right answers is divided by the size of the bank: divide by the number of queries.": share
         * count
         / rows,
-        "The share is rounded to a whole number.": 0.0,
-        "The share is rounded to a whole number. ": 1.0,
+        "No answer counts as right: do the farthest rows vote (the smallest cosines), or is the share rounded to a "
+        "whole number?": 0.0,
+        "Every answer counts as right, also where no row of the bank has the query's label: is the share rounded to a "
+        "whole number, or the answer itself taken for the truth?": 1.0,
         **A_TENSOR,
     }
 

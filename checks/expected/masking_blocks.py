@@ -159,7 +159,7 @@ def areas_and_ratios(got: list, grid_size: int, called: str) -> tuple[Tensor, Te
             called=called,
             expected="a pair (height, width) of ints",
             got=type(size).__name__ if not isinstance(size, tuple) else f"a tuple of {len(size)} entries",
-            likely="Give back a tuple of two ints, (height, width).",
+            likely="Is the `return` missing?" if size is None else "Give back a tuple of two ints, (height, width).",
         )
     height, width = torch.tensor([[float(side) for side in size] for size in got]).double().unbind(1)
     return height * width / grid_size**2, height / width
@@ -222,7 +222,9 @@ def dependence_flaw(table: Tensor) -> str:
 def expect_rectangles(got: list, grid_size: int, size: tuple[int, int], called: str) -> Tensor:
     """The masks as bool [count, G, G], once each is known to be a whole rectangle."""
     for block in got:
-        if not isinstance(block, Tensor):
+        if block is None:
+            flaw = "Is the `return` missing?"
+        elif not isinstance(block, Tensor):
             flaw = "Give back the mask itself: start from torch.zeros(G, G, dtype=torch.bool), set the block to True."
         elif block.shape != (grid_size, grid_size):
             flaw = "The mask has one entry for each patch of the grid, [G, G]: no flat list and no list of indices."

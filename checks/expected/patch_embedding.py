@@ -99,6 +99,15 @@ def embedding_tokens(images: Tensor, weight: Tensor, bias: Tensor) -> Mistakes:
         "`reshape` from [B, D, rows, columns] to [B, N, D] mixes the dims of different tokens: flatten the grid, "
         "then swap the axes.": grid.reshape(expected.shape),
         "The bias is left out.": expected - bias,
+        "Negative values are cut to 0, as by a ReLU: a token is what the convolution gives.": expected.relu(),
+        **{
+            f"The convolution is padded by {padding}, so that other patches are cut: leave `padding` out.": F.conv2d(
+                images, weight, bias, stride=weight.shape[-1], padding=padding
+            )
+            .flatten(2)
+            .transpose(1, 2)
+            for padding in range(1, weight.shape[-1])
+        },
         "The stride is not the patch size: the patches overlap.": F.conv2d(images, weight, bias)
         .flatten(2)
         .transpose(1, 2),
@@ -141,17 +150,27 @@ def diagonal(grid_size: int, dim: int) -> Tensor:
     return both_halves(code(torch.arange(grid_size).double(), torch.arange(dim // 4).double() / (dim // 4)))
 
 
-def diagonal_mistakes(grid_size: int, dim: int) -> Mistakes:
-    positions, k, quarter = torch.arange(grid_size).double(), torch.arange(dim // 4).double(), dim // 4
+def diagonal_mistakes(got: Tensor, dim: int) -> Mistakes:
+    """got: the learner's codes [G, D], which stand where an angle is so large that float32 can't tell its sine."""
+    grid_size = len(got)
+    quarter = dim // 4
+    positions, k = torch.arange(grid_size).double(), torch.arange(quarter).double()
     right = code(positions, k / quarter)
+    minus = "The frequencies fall with k: the exponent needs its minus sign."
     halves = {
         "Sine and cosine are interleaved: all D/4 sines come first, then all cosines.": right.transpose(1, 2),
         "The cosines come first; the sines must.": right.flip(1),
         "The exponent is k / (D/4): D/4 counts the frequencies.": code(positions, k / (2 * quarter)),
         "The exponent is k / (D/4), without the factor 2.": code(positions, 2 * k / quarter),
         "The exponent must end before 1: k / (D/4), not k / (D/4 - 1).": code(positions, k / max(quarter - 1, 1)),
-        "The frequencies fall with k: the exponent needs its minus sign.": code(positions, -k / quarter),
+        minus: code(positions, -k / quarter),
+        "`//` rounds the exponent to a whole number: divide k by D/4 with `/`.": code(positions, (k / quarter).ceil()),
+        "`//` rounds the exponent to 0: divide k by D/4 with `/`.": code(positions, 0 * k),
         "Positions are counted from 0, not from 1.": code(positions + 1, k / quarter),
         "Positions count patches, 0 to G - 1: no division by G.": code(positions / grid_size, k / quarter),
     }
-    return {sentence: both_halves(half) for sentence, half in halves.items()}
+    wrong = {sentence: both_halves(half) for sentence, half in halves.items()}
+    steep = both_halves((positions[:, None] * 10000.0 ** (k / quarter))[:, None].expand(-1, 2, -1) > 30)
+    if not (wrong[minus] != both_halves(right))[~steep].any():  # too little is left to name it
+        return wrong
+    return wrong | {minus: torch.where(steep, got, wrong[minus])}

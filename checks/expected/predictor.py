@@ -210,6 +210,10 @@ def entering_mistakes(weights: Weights, context_tokens: Tensor, context: Tensor,
             seen,
             mask + table[targets.sort(dim=2).values],
         ),
+        "The context's positions are sorted, its tokens are not: keep the order of context.": (
+            tokens + table[context.sort(dim=1).values][:, None],
+            queries,
+        ),
         "The positions are swapped: the context gets those of targets, the queries those of context.": (
             (tokens + there, mask + here) if alike else (seen, queries)
         ),

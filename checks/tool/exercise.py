@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -68,6 +69,17 @@ def lesson_of(check: Check) -> str:
 def find_lesson(name: str) -> str | None:
     """The lesson that has this exercise."""
     return next((lesson for lesson, exercises in catalogue().items() if name in exercises), None)
+
+
+def nearest(name: str) -> str | None:
+    """The exercise whose name is most like this one, capitals and underscores aside; None if none is."""
+
+    def letters(text: str) -> str:
+        return text.lower().replace("_", "")
+
+    known = {letters(exercise): exercise for exercises in catalogue().values() for exercise in exercises}
+    near = get_close_matches(letters(name), known, n=1)
+    return known[near[0]] if near else None
 
 
 def catalogue() -> dict[str, dict[str, int]]:

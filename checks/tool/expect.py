@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -78,7 +79,8 @@ def expect_close(
 
     mistakes maps a sentence to what that mistake would have given (a torch.Size stands for any tensor of that shape):
     the first one that equals `got` is named. Otherwise `likely` is said, and without it what the numbers alone tell.
-    Raises Failure.
+    Where `got` is of another kind (nothing, a list in place of a tensor, another dtype) its values say nothing: then
+    that is told in place of `likely`. Raises Failure.
     """
     difference = find_difference(got, expected, rtol, atol)
     if difference is None:
@@ -91,7 +93,7 @@ def expect_close(
             named = find_difference(got, wrong, rtol, atol) is None
         if named:
             raise Failure(called, expected_text, got_text, sentence)
-    raise Failure(called, expected_text, got_text, guess if got is None else likely or guess)
+    raise Failure(called, expected_text, got_text, another_kind(got, expected) or likely or guess)
 
 
 def expect_equal(
@@ -99,6 +101,51 @@ def expect_equal(
 ) -> None:
     """Compare exactly: integers, booleans, strings, shapes, index tensors. The rest is as in expect_close."""
     expect_close(got, expected, called=called, mistakes=mistakes, likely=likely, rtol=0, atol=0)
+
+
+def expect_gradients(
+    got: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    *,
+    called: str,
+    mistakes: Mistakes | Later = NO_MISTAKES,
+    rtol: float = 1e-4,
+    atol: float = 1e-5,
+) -> None:
+    """Compare gradients by their names. That the graph is cut is said as a fact only where none comes.
+
+    got: a gradient, None, or whether there is one, for each name. The rest is as in expect_close.
+    """
+    absent = [name for name in expected if name not in got]
+    cut = [name for name in expected if name in got and is_empty(got[name]) and not is_empty(expected[name])]
+    if absent:
+        likely = "Some names are not among the parameters: the check of the parameters says more."
+    elif cut:
+        names = ", ".join(cut[:3]) + f" and {len(cut) - 3} more" * (len(cut) > 3)
+        likely = f"No gradient reaches {names}: not used, or the graph is cut on the way (detach, .data or no_grad)."
+    else:
+        likely = (
+            "Gradients come, but other ones. If the check of the outputs fails too, this follows from it; if not, a "
+            "part of the graph is cut (detach, .data or no_grad)."
+        )
+    expect_close(got, expected, called=called, mistakes=mistakes, likely=likely, rtol=rtol, atol=atol)
+
+
+def expect_tensor(got: Any, *, called: str) -> None:
+    """Whatever is looked at next, it is a tensor. Raises Failure."""
+    if not isinstance(got, Tensor):
+        raise Failure(called, "a tensor", kind(got), another_kind(got, torch.empty(0)))
+
+
+def is_empty(gradient: Any) -> bool:
+    """Whether nothing comes along this gradient."""
+    return gradient is None or not (gradient if isinstance(gradient, bool) else bool(gradient.any()))
+
+
+def flaws(names: list[str], flaw: str) -> list[str]:
+    """A flaw that these names share: the first ones by name, and how many more there are."""
+    shown = [f"{name!r} is {flaw}" for name in names[:3]]
+    return shown + [f"{len(names) - 3} more are {flaw}"] * (len(names) > 3)
 
 
 def expect_that(holds: bool, *, called: str, expected: str, got: str, likely: str) -> None:
@@ -115,6 +162,11 @@ def expect_error(
     if not outcome.error:
         raise Failure(learner.called, error.__name__, f"no error, but {describe(outcome.value)}", likely)
     if error.__name__ not in outcome.error:
+        # no refusal, whatever it tests, ends in one of these: they have a cause of their own
+        other = outcome.error[0] in ("AttributeError", "NameError", "NotPlain", "Disguised") or re.search(
+            "CUDA|NVIDIA", outcome.message
+        )
+        likely = (other and outcome.hint) or likely
         raise Failure(learner.called, error.__name__, f"{outcome.error[0]}: {outcome.message}", likely)
 
 
@@ -124,18 +176,19 @@ def find_difference(got: Any, expected: Any, rtol: float, atol: float) -> tuple[
         return tensor_difference(got, expected, rtol, atol)
     if type(expected) is float:
         if type(got) not in (float, int):
-            return f"{expected:.6g}, a float", kind(got), missing_return(got)
+            return f"{expected:.6g}, a float", kind(got), another_kind(got, expected)
         pair = torch.tensor([got, expected], dtype=torch.float64)
         if torch.isclose(pair[0], pair[1], rtol, atol, equal_nan=True):
             return None
         return f"{expected:.6g}", f"{got:.6g}", pattern(pair[0], pair[1], rtol, atol)
     if type(got) is not type(expected):
-        return f"{kind(expected)}: {describe(expected)}", kind(got), missing_return(got)
+        return f"{kind(expected)}: {describe(expected)}", kind(got), another_kind(got, expected)
     if isinstance(expected, Mapping):
         if set(got) != set(expected):
-            missing = [f"{name!r} is missing" for name in expected if name not in got]
-            extra = [f"{name!r} is too many" for name in got if name not in expected]
-            return f"the names {list(expected)}", "; ".join(missing + extra), ""
+            missing = [name for name in expected if name not in got]
+            extra = [name for name in got if name not in expected]
+            text = "; ".join(flaws(missing, "missing") + flaws(extra, "too many"))
+            return f"the names {describe(list(expected))}", text, ""
         return first_difference(expected, got, expected, rtol, atol)
     if isinstance(expected, list | tuple):
         if len(got) != len(expected):
@@ -149,6 +202,7 @@ def first_difference(keys: Any, got: Any, expected: Any, rtol: float, atol: floa
         difference = find_difference(got[key], expected[key], rtol, atol)
         if difference:
             expected_text, got_text, guess = difference
+            guess = "" if got[key] is None else guess  # something came back: no `return` is missing
             place = key if isinstance(key, str) else f"entry {key}"
             return f"{place}: {expected_text}", f"{place}: {got_text}", guess
     return None
@@ -156,13 +210,13 @@ def first_difference(keys: Any, got: Any, expected: Any, rtol: float, atol: floa
 
 def tensor_difference(got: Any, expected: Tensor, rtol: float, atol: float) -> tuple[str, str, str] | None:
     if not isinstance(got, Tensor):
-        return f"a tensor {shape(expected)}", kind(got), missing_return(got)
+        return f"a tensor {shape(expected)}", kind(got), another_kind(got, expected)
     if got.shape != expected.shape:
         words = shape_words(list(got.shape), list(expected.shape))
         return shape(expected), f"{shape(got)}: {words}", "Print the shape after each line of your code."
     if got.dtype != expected.dtype:
         names = [str(tensor.dtype).removeprefix("torch.") for tensor in (expected, got)]
-        return f"the dtype {names[0]}", f"{names[1]}", ""
+        return f"the dtype {names[0]}", f"{names[1]}", another_kind(got, expected)
     if got.numel() == 0:
         return None
     if not (got.is_floating_point() or got.is_complex()):
@@ -208,8 +262,19 @@ def kind(value: Any) -> str:
     return name if isinstance(value, Tensor) else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def missing_return(value: Any) -> str:
-    return "Is the `return` missing?" if value is None else ""
+def another_kind(got: Any, expected: Any) -> str:
+    """What a result of another kind than the expected one tells, whatever its values are; "" if it is of the same."""
+    if got is None and expected is not None:
+        return "Is the `return` missing?"
+    if isinstance(expected, Tensor) and type(got) in (list, tuple):
+        return (
+            "One tensor is asked for: torch.stack joins the tensors of a list along a new axis, torch.cat along one "
+            "that they have."
+        )
+    both = isinstance(expected, Tensor) and isinstance(got, Tensor)
+    if both and got.shape == expected.shape and got.dtype != expected.dtype:
+        return "Only the dtype was compared so far: is a new tensor made without dtype=..., or one converted?"
+    return ""
 
 
 def shape_words(got: list[int], expected: list[int]) -> str:

@@ -34,10 +34,44 @@ from lessons import LessonError
 
 OUTPUT_LIMIT = 2000  # characters of the learner's own output that a report shows
 MESSAGE_LIMIT = 500
+# What an exception tells: the first pattern that is found in its message. Each sentence must be true wherever torch or
+# Python says this.
 HINTS = {
+    r"combination of arguments - got \(.*Generator\).* but expected|but got torch\._C\.Generator": (
+        "Here the generator stands where a size may stand: pass it by name: generator=generator."
+    ),
+    r"combination of arguments": (
+        "These are not the arguments that this function takes: compare their order and kinds with torch's "
+        "documentation."
+    ),
+    r"NVIDIA|CUDA|on the same device": (
+        "No device is promised here: stay on the device of the inputs, as in device=images.device, without .cuda()."
+    ),
+    r"class ndarray came": "A tensor is asked for, not a numpy array: torch.from_numpy makes one of it.",
+    r"class ellipsis came": "`...` stands where the result belongs: is there a placeholder left?",
+    r"truth value of an array|Boolean value of Tensor": (
+        "`if`, `and`, `or` and `not` ask for one truth, and a tensor has many: test `is not None` if it may "
+        "be left out, or use .any() or .all()."
+    ),
+    r"define __round__": "Python's `round` takes a number, not a tensor: take the number out with .item() first.",
+    r"(operand|instances of).*'tuple'|'tuple' object cannot|but got tuple|multiply sequence|concatenate tuple": (
+        "A tuple or list stands where one number is needed: unpack it first, as in `rows, columns = grid_size`."
+    ),
+    r"'float' object cannot be interpreted|slice indices must be|but got float|of type float at": (
+        "A float stands where a whole number is needed: divide with `//`, or round it to an int."
+    ),
+    r"division by zero": "Something is divided by 0 here: treat this case apart, before the division.",
+    r"is defined in no cell": (
+        "An exercise keeps its name: restore its cell, if need be from a fresh copy of the notebook."
+    ),
+    r"number of sizes provided|Index tensor must have the same number of dimensions": (
+        "A tensor with another number of axes came than this line expects: print its shape. gather_tokens takes "
+        "indices [B, K]: flatten targets [B, M, Nt] to [B, M*Nt] first."
+    ),
     r"view size is not compatible": "A permuted tensor isn't contiguous: use `reshape` where you wrote `view`.",
     r"shape '.*' is invalid for input of size": "The new shape holds another number of values than the tensor.",
     r"shapes cannot be multiplied": "The inner sizes of a matrix product must agree: print both shapes before it.",
+    r"size mismatch for": "A weight has another shape than the sizes ask for: the check of the parameters says which.",
     r"(size of tensor|Sizes of tensors) .* must match": "Two tensors that meet here differ along an axis.",
     r"in-?place operation": "Something is changed in place that the gradient still needs: make a new tensor.",
     r"does not require grad": "The graph was cut on the way: detach, no_grad, .item() or .data.",
@@ -46,16 +80,31 @@ HINTS = {
     r"missing \d+ required positional": "Compare the parameters with the ones in the docstring, name by name.",
     r"unexpected keyword argument": "Compare the parameters with the ones in the docstring, name by name.",
     r"positional arguments? but": "Compare the parameters with the ones in the docstring, name by name.",
-    r"'NoneType' object": "Something is None here: is a `return` missing?",
+    r"NoneType": "Something is None here: is a `return` missing?",
     r"No module named": "Only the lesson itself is read: copy what you use of a file of your own into it.",
-    r"has no attribute": "Compare this name with the ones that the docstring asks for.",
+    r"'(Tensor|Parameter)' object has no attribute|module 'torch": (
+        "torch has nothing of this name: is it spelled as in torch's documentation?"
+    ),
+    r"'(int|float|bool|str|tuple|list|dict)' object has no attribute": (
+        "This is no tensor or module, of which the name would be: print its type."
+    ),
+    r"in its state dict": (
+        "This weight is not there, is not registered, or has another shape: the check of the parameters says which."
+    ),
+    r"has no attribute": "Nothing was set under this name: assign it in `__init__`, spelled exactly like this.",
     r"is not defined$": "This name must be defined or imported in a cell of the notebook.",
-    r"cannot unpack non-iterable": "A single number came where several are unpacked.",
+    r"cannot unpack non-iterable (int|float)": "A single number came where several are unpacked.",
     r"maximum recursion depth": "A function calls itself without end.",
-    r"can't be cast": "An integer tensor can't hold an average: copy the buffers that are not of floats.",
+    r"can't be cast": (
+        "An integer tensor can't hold fractions. An average of integer buffers makes some: copy the buffers "
+        "that are not of floats."
+    ),
     r"more than one parameter group": "A parameter stands in two groups: the two conditions must exclude each other.",
-    r"expected .* dtype|same dtype|found dtype|mixed dtype": "Two tensors that meet here have different dtypes.",
-    r"out of bounds|out of range": "An index is as large as the axis or larger: indices run from 0 to size - 1.",
+    r"same dtype|found dtype|mixed dtype|dtypes match|expected scalar type": (
+        "Two tensors that meet here have different dtypes."
+    ),
+    r"Dimension out of range": "There is no such axis: print the shape before this line.",
+    r"out of bounds|out of range": "An index lies outside of its axis: indices run from 0 to size - 1.",
 }
 
 
@@ -88,6 +137,11 @@ class Outcome:
     output: str = ""
     todo: bool = False
 
+    @property
+    def hint(self) -> str:
+        """What the exception's message tells, in a sentence, or ""."""
+        return next((hint for text, hint in HINTS.items() if re.search(text, self.message)), "")
+
 
 class Learner:
     """The door, in this process. A grader's subclass overrides `run` alone."""
@@ -105,9 +159,8 @@ class Learner:
         outcome = self.outcome(function, *inputs)
         if not outcome.error:
             return outcome.value
-        likely = next((hint for text, hint in HINTS.items() if re.search(text, outcome.message)), "")
         got = f"{outcome.error[0]}: {outcome.message}" if outcome.message else outcome.error[0]
-        raise Failure(self.called, "no error", got, likely)
+        raise Failure(self.called, "no error", got, outcome.hint)
 
     def outcome(self, function: Callable[..., Any], *inputs: Any) -> Outcome:
         """As a call, but an exception of the learner's comes back as data. Raises Todo if a stub isn't filled in."""
@@ -159,6 +212,8 @@ def account(error: BaseException, lesson: Any, output: Bounded) -> Outcome:
     message = "it was still running" if type(error) is TimeIsUp else message
     if isinstance(error, NameError) and error.name and (why := lessons.reason(lesson, error.name)) not in message:
         message = f"{message}: {why}"
+    if isinstance(error, AttributeError) and error.obj is lesson:
+        message = f"{error.name} is defined in no cell of the notebook"
     # torch raises NotImplementedError as well, for float | float say: a stub is a `raise` in the learner's own code
     frame, line = frames[-1]
     is_raise = linecache.getline(frame.f_code.co_filename, line).strip().startswith("raise")
@@ -310,6 +365,16 @@ class Verdict:
     @property
     def earned(self) -> int:
         return self.points if self.status == "passed" else 0
+
+    @property
+    def cause(self) -> str:
+        """The misconception and the learner's lines, as the page has them; "" where it names none."""
+        return self.page.partition("\nlikely ")[2].partition("\nseed ")[0]
+
+    def page_after(self, earlier: Iterable[Verdict]) -> str:
+        """The page, or one line if an earlier verdict of the same exercise has told the same cause."""
+        told = {verdict.cause for verdict in earlier if verdict.exercise == self.exercise}
+        return field("likely", f"As above: {self.likely}") if self.cause and self.cause in told else self.page
 
 
 def run_check(check: Check, learner: Learner) -> Verdict:

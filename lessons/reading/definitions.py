@@ -31,6 +31,7 @@ from lessons.reading.statements import (
     runs_always,
     statements_of,
 )
+from lessons.reading.todo import unwritten
 
 MESSAGE_LIMIT = 300  # characters of an error's own text that a sentence quotes
 DUNDER = re.compile("__.*__")
@@ -216,17 +217,27 @@ class Definitions:
             for name in statement.binds:
                 names.pop(name, None)
                 self.report.failed[name] = sentence
+                if self._is_todo(error):
+                    self.report.unwritten.add(name)
             return
         for name in statement.binds & set(names):
             self.report.failed.pop(name, None)
+            self.report.unwritten.discard(name)
         # Python 3.13 and later look a class's source up by this line of the module's file
         made = names.get(statement.node.name) if isinstance(statement.node, ast.ClassDef) else None
         if isinstance(made, type) and "__firstlineno__" in vars(made):
             made.__firstlineno__ += self.lines_above[statement.cell.name]  # type: ignore[attr-defined]
 
+    def _is_todo(self, error: BaseException) -> bool:
+        """Whether a stub of this lesson raised it, and nothing that torch lacks."""
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return type(error) is NotImplementedError and last.filename in self.lines_above
+
     def _why(self, error: BaseException, statement: Statement) -> str:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in self.lines_above]
         at = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else statement.place
+        if isinstance(error, NotImplementedError) and self._is_todo(error):
+            return f"{at} needs {unwritten(error)}, which isn't written yet."
         try:
             text = " ".join(str(error).split())[:MESSAGE_LIMIT]
         except BaseException:

@@ -39,6 +39,7 @@ class Report:
     stubs: functions and classes that still end in `raise NotImplementedError`.
     syntax_errors: one sentence a cell; nothing in such a cell is used.
     failed: names that are not there because their definition raised, each with a sentence; grows as names are needed.
+    unwritten: those of them that only wait for an exercise which is still a stub.
     left_out: functions and classes in cells that keep no definitions, such as one below %%timeit, each with a sentence.
     ignored: places of magics, shell lines and help lines.
     not_run: names in use that a statement may change which isn't run, such as a loop or a bare call, with its place.
@@ -48,6 +49,7 @@ class Report:
     stubs: list[str] = field(default_factory=list)
     syntax_errors: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    unwritten: set[str] = field(default_factory=set)
     left_out: dict[str, str] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
     not_run: dict[str, str] = field(default_factory=dict)
@@ -60,7 +62,7 @@ class Report:
                 f"{name} is defined {len(at)} times, and the last one counts: {at[-1]}."
                 for name, at in self.duplicates.items()
             ),
-            *(f"{name} is not defined: {why}" for name, why in self.failed.items()),
+            *(f"{name} is not defined: {why}" for name, why in self.failed.items() if name not in self.unwritten),
             *(
                 f"{name} may also be changed in {at}, which is not run: only definitions and assignments are."
                 for name, at in self.not_run.items()

@@ -10,8 +10,9 @@ A file is a percent script that is read, never imported. An answer is a cell:
     def patchify(images, patch_size):
         ...
 
-What stands after `|` must be in the message of a failing check. The body replaces the exercise's cell in the reference,
-or edits it: `# -` lines are text of that cell, `# +` lines replace it.
+What stands after `|` must be in the message of a failing check. What may follow after `!` must be in none, because it
+is false of this answer. The body replaces the exercise's cell in the reference, or edits it: `# -` lines are text of
+that cell, `# +` lines replace it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from types import ModuleType
 SOLUTIONS = Path(__file__).parent.parent
 CELL = re.compile(r"^# %%", re.MULTILINE)
 EXERCISE = re.compile(r' exercise="(\w+)"\n')
-HEADER = re.compile(r" (wrong|right) (\w+): ([^|\n]+?)(?: \| (.+))?\n")
+HEADER = re.compile(r" (wrong|right) (\w+): ([^|\n]+?)(?: \| (.+?)(?: ! (.+))?)?\n")
 EDIT = re.compile(r"((?:^# - .*\n)+)((?:^# \+.*\n?)*)", re.MULTILINE)
 SOLUTION = re.compile(r"### BEGIN SOLUTION.*?### END SOLUTION", re.DOTALL)
 
@@ -36,6 +37,7 @@ class Answer:
     exercise: str
     title: str
     phrase: str | None  # what a failing check must say; None for a right answer
+    false: str  # what no check may say, "" if nothing is known
     body: str
 
     def load(self) -> ModuleType:
@@ -61,7 +63,7 @@ def answers(lesson: str) -> list[Answer]:
         header = HEADER.match(cell)
         if header is None or (header[1] == "wrong") != bool(header[4]):
             raise ValueError(f"{lesson}: not the header of an answer: {cell.splitlines()[0]!r}")
-        found.append(Answer(lesson, header[2], header[3], header[4], cell[header.end() :]))
+        found.append(Answer(lesson, header[2], header[3], header[4], header[5] or "", cell[header.end() :]))
     return found
 
 

@@ -940,3 +940,17 @@ def imagine(predictions, targets, images, bank_tokens, bank_images, patch_size):
         nearest // size, nearest % size
     ]
     return unpatchify(pieces, patch_size, (images.shape[-2] // patch_size, images.shape[-1] // patch_size))
+
+
+# %% wrong knn_accuracy: the farthest neighbours vote | do the farthest rows vote ! The share is rounded
+# - .topk(k, dim=1).indices
+# + .topk(k, dim=1, largest=False).indices
+
+
+# %% wrong pca_image: columns of Vh | svd gives them as rows
+# - directions = torch.linalg.eigh(flat.T @ flat).eigenvectors[:, -3:].flip(1)  # eigh's order is ascending
+# + directions = torch.linalg.svd(flat, full_matrices=False).Vh[:, :3]
+
+# %% wrong imagine: the targets of all images | each has its own
+# - image[places.flatten()] = bank_patches[nearest]
+# + patches[:, places.flatten()] = bank_patches[nearest]

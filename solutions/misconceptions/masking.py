@@ -98,7 +98,7 @@ def sample_block_size(grid_size, scale, aspect_ratio, generator):
 # - return min(max(height, 1), grid_size), min(max(width, 1), grid_size)
 # + return float(min(max(height, 1), grid_size)), float(min(max(width, 1), grid_size))
 
-# %% wrong sample_block_size: no return | a tuple of two ints
+# %% wrong sample_block_size: no return | is the `return` missing
 # - return min(max(height, 1), grid_size), min(max(width, 1), grid_size)
 # + height, width = min(max(height, 1), grid_size), min(max(width, 1), grid_size)
 
@@ -334,7 +334,7 @@ def sample_block(grid_size, block_size, generator):
 # - return block
 # + return top, left
 
-# %% wrong sample_block: no return | Give back the mask itself
+# %% wrong sample_block: no return | is the `return` missing
 # - return block
 # + block = block.clone()
 
@@ -899,3 +899,27 @@ def sample_masks(
     chosen = [sorted(torch.randperm(len(row), generator=generator)[:length].tolist()) for row in contexts]
     context = [[row[i] for i in indices] for row, indices in zip(contexts, chosen, strict=True)]
     return Masks(context=torch.tensor(context), targets=torch.tensor(targets))
+
+
+# %% wrong sample_block: the generator by position | pass it by name: generator=generator ! different dtypes
+def sample_block(grid_size, block_size, generator):
+    height, width = block_size
+    top = torch.randint(0, grid_size - height + 1, (1,), generator)
+    left = torch.randint(0, grid_size - width + 1, (1,), generator)
+    mask = torch.zeros(grid_size, grid_size, dtype=torch.bool)
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+# %% wrong sample_block_size: the generator by position of rand | pass it by name: generator=generator
+def sample_block_size(grid_size, scale, aspect_ratio, generator):
+    return tuple((grid_size * torch.rand(2, generator)).long().tolist())
+
+
+# %% wrong sample_block_size: round of a tensor | take the number out with .item()
+def sample_block_size(grid_size, scale, aspect_ratio, generator):
+    u, v = torch.rand(2, generator=generator)
+    area = (scale[0] + (scale[1] - scale[0]) * u) * grid_size**2
+    ratio = aspect_ratio[0] + (aspect_ratio[1] - aspect_ratio[0]) * v
+    sides = (area * ratio) ** 0.5, (area / ratio) ** 0.5
+    return tuple(min(max(round(side), 1), grid_size) for side in sides)

@@ -86,7 +86,7 @@ def patchify(images, patch_size):
 # - raise ValueError(f"patches of {patch_size} do not tile an image of {height} x {width} pixels")
 # + assert False, "patch_size must divide H and W"
 
-# %% wrong patchify: nothing is returned | is the `return` missing
+# %% wrong patchify: nothing is returned | is the `return` missing ! another dtype
 # - return cut
 # + cut = cut
 
@@ -336,3 +336,71 @@ def sincos_position_embedding(grid_size, dim):
         return torch.cat([outer.sin(), outer.cos()], dim=-1)
 
     return torch.cat([encode(columns), encode(rows)], dim=-1)
+
+
+# %% wrong patchify: a placeholder is given back | `...` stands where the result belongs
+def patchify(images, patch_size):
+    return ...
+
+
+# %% wrong patchify: on a GPU that may not be there | stay on the device of the inputs
+# - return cut.permute(0, 2, 4, 1, 3, 5)
+# + return cut.cuda().permute(0, 2, 4, 1, 3, 5)
+
+# %% wrong patchify: a list of images | torch.stack
+# - return cut.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, channels * patch_size * patch_size)
+# + return list(cut.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, channels * patch_size * patch_size))
+
+
+# %% wrong unpatchify: made for a grid that is one number | A tuple or list stands where one number is needed
+def unpatchify(patches, patch_size, grid_size):
+    channels = patches.shape[2] // patch_size**2
+    cut = patches.reshape(len(patches), grid_size, grid_size, channels, patch_size, patch_size)
+    return cut.permute(0, 3, 1, 4, 2, 5).reshape(len(patches), channels, grid_size * patch_size, -1)
+
+
+# %% wrong PatchEmbedding: a padded convolution | The convolution is padded by 1 ! graph is cut in forward
+class PatchEmbedding(nn.Module):
+    def __init__(self, image_size, patch_size, dim):
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, patch_size, patch_size, padding=1)
+
+    def forward(self, images):
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+
+# %% wrong PatchEmbedding: a ReLU behind the convolution | negative values are cut to 0 ! graph is cut in forward
+class PatchEmbedding(nn.Module):
+    def __init__(self, image_size, patch_size, dim):
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, patch_size, patch_size)
+
+    def forward(self, images):
+        return self.proj(images).flatten(2).transpose(1, 2).relu()
+
+
+# %% wrong sincos_position_embedding: an exponent without its minus | the exponent needs its minus sign ! row 0 is
+def sincos_position_embedding(grid_size, dim):
+    if dim % 4:
+        raise ValueError("4 must divide dim")
+    angles = torch.arange(grid_size)[:, None] * 10000 ** (torch.arange(dim // 4) / (dim // 4))
+    line = torch.cat([angles.sin(), angles.cos()], dim=1)
+    return torch.cat([line.repeat(grid_size, 1), line.repeat_interleave(grid_size, 0)], dim=1)
+
+
+# %% wrong sincos_position_embedding: an exponent that is rounded down | `//` rounds the exponent ! row 0 is
+def sincos_position_embedding(grid_size, dim):
+    if dim % 4:
+        raise ValueError("4 must divide dim")
+    angles = torch.arange(grid_size)[:, None] * 10000.0 ** (-torch.arange(dim // 4) // (dim // 4))
+    line = torch.cat([angles.sin(), angles.cos()], dim=1)
+    return torch.cat([line.repeat(grid_size, 1), line.repeat_interleave(grid_size, 0)], dim=1)
+
+
+# %% wrong sincos_position_embedding: a numpy array | torch.from_numpy
+def sincos_position_embedding(grid_size, dim):
+    if dim % 4:
+        raise ValueError("4 must divide dim")
+    angles = torch.arange(grid_size)[:, None] * 10000.0 ** (-torch.arange(dim // 4) / (dim // 4))
+    line = torch.cat([angles.sin(), angles.cos()], dim=1)
+    return torch.cat([line.repeat(grid_size, 1), line.repeat_interleave(grid_size, 0)], dim=1).numpy()

@@ -534,3 +534,13 @@ def jepa_loss(predictions, targets):
         raise ValueError("predictions and targets must have the same shape")
     gap = predictions - targets
     return (torch.einsum("bmnd,bmnd->bmn", gap, gap) / gap.shape[-1]).mean(dim=2).mean(dim=1).mean(dim=0)
+
+
+# %% wrong Predictor: the positions of the context sorted | keep the order of context
+# - gather_tokens(positions, context)
+# + gather_tokens(positions, context.sort(dim=1).values)
+
+
+# %% wrong Predictor: an embedding of another width | or has another shape: the check of the parameters says ! this name
+# - self.predictor_embed = nn.Linear(dim, predictor_dim)
+# + self.predictor_embed = nn.Linear(dim, dim)

@@ -751,3 +751,8 @@ def momentum_at(step, total_steps, start=0.996, end=1.0):
 # %% right momentum_at: torch's linspace
 def momentum_at(step, total_steps, start=0.996, end=1.0):
     return torch.linspace(start, end, total_steps + 1)[step].item()
+
+
+# %% wrong teacher_targets: targets as they are to gather_tokens | flatten targets [B, M, Nt] to [B, M*Nt]
+# - return gather_tokens(tokens, targets.flatten(1)).unflatten(1, targets.shape[1:])
+# + return gather_tokens(tokens, targets)

@@ -638,3 +638,8 @@ def train_step(model, images, masks, optimizer, momentum):
     loss = optimizer.step(closure)
     update_teacher(model.teacher, model.student, momentum)
     return loss.detach()
+
+
+# %% wrong learning_rate_at: the fall divides whole numbers | `//` would round the progress ! division by warmup_steps
+# - (step - warmup_steps) / max(total_steps - warmup_steps, 1)
+# + (step - warmup_steps) // max(total_steps - warmup_steps, 1)

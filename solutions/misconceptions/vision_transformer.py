@@ -1178,3 +1178,18 @@ class VisionTransformer(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)
+
+
+# %% wrong Attention: num_heads is not kept | nothing was set under this name ! docstring
+# - self.num_heads = num_heads
+# +
+
+
+# %% wrong gather_tokens: a list of tensors | torch.stack
+def gather_tokens(tokens, indices):
+    return [image[row] for image, row in zip(tokens, indices)]
+
+
+# %% wrong VisionTransformer: the truth of keep is asked for | is not None
+# - if keep is not None:
+# + if keep:

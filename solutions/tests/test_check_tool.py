@@ -18,7 +18,7 @@ import lessons
 from checks import check
 from checks.tool.clock import Clock
 from checks.tool.exercise import catalogue, checks_by_exercise, checks_of
-from checks.tool.expect import Failure, expect_close, expect_equal
+from checks.tool.expect import Failure, expect_close, expect_equal, expect_gradients
 from checks.tool.learner import Learner, Todo, run_check
 from solutions.misconceptions import exercises, load, stub
 
@@ -65,7 +65,7 @@ def test_a_wrong_shape_is_said_in_words_and_never_broadcast(got, expected, words
         (lambda x: x / 0 - x / 0, "NaN"),
         (lambda x: x / 0, "infinity"),
         (lambda x: x.double(), "expected the dtype float32 got float64"),
-        (lambda x: x.tolist(), "got a list"),
+        (lambda x: x.tolist(), "got a list likely One tensor is asked for"),
         (lambda x: None, "Is the `return` missing?"),
     ],
 )
@@ -363,6 +363,94 @@ def test_hints_come_one_by_one(run, folder):
     assert "Split" not in found[0][1]
 
 
+def test_a_name_that_is_nearly_right_is_answered_with_the_right_one(run, folder):
+    status, out = run("--lessons", str(folder), "--hint", "Unpatchfy")
+    assert (status, "do you mean 'unpatchify'?" in out) == (pytest.ExitCode.USAGE_ERROR, True)
+    status, out = run("--lessons", str(folder), "-k", "patchembeding")
+    assert (status, "do you mean PatchEmbedding?" in out) == (pytest.ExitCode.NO_TESTS_COLLECTED, True)
+    assert "do you mean" not in run("--lessons", str(folder), "-k", "patchify")[1]
+
+
+def test_the_name_of_an_exercise_selects_its_checks_alone(run, folder):
+    out = run("--lessons", str(folder), "-k", "patchify", "--collect-only", "-q")[1]
+    assert set(re.findall(r"::(\w+)", out)) == {
+        check.__name__ for check in checks_by_exercise("patch_embedding")["patchify"]
+    }
+
+
+def test_a_cause_that_several_checks_share_is_told_once(run, folder, monkeypatch, capsys):
+    path = folder / "01_patch_embedding" / "01_patch_embedding.ipynb"
+    path.unlink()
+    code = "def patchify(images, patch_size):\n    pass\n"
+    path.with_suffix(".py").write_text(f"# %%\n{code}")
+    out = run("--lessons", str(folder), "-k", "patchify")[1]
+    assert (out.count("called "), out.count("Is the `return` missing?"), out.count("As above: Is the")) == (2, 3, 2)
+    module = lesson_with(code)
+    module.__name__ = "__main__"
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    check("patchify")
+    assert capsys.readouterr().out.count("As above: Is the") == 2
+
+
+@pytest.mark.parametrize("code", ["x = 1\n", "def patchifi(images, patch_size):\n    pass\n"])
+def test_an_exercise_that_is_gone_is_told_as_that(folder, code):
+    path = folder / "01_patch_embedding" / "01_patch_embedding.py"
+    path.write_text(f"# %%\n{code}")
+    lesson = lessons.load_lesson("patch_embedding", path)
+    verdicts = [run_check(each, Learner(lesson, 0)) for each in checks_by_exercise("patch_embedding")["patchify"]]
+    for verdict in verdicts:
+        assert "patchify is defined in no cell" in " ".join(verdict.page.split())
+        assert "restore its cell" in verdict.likely
+
+
+@pytest.mark.parametrize(
+    ("got", "words"),
+    [
+        ({"a": None, "b": torch.ones(2)}, "No gradient reaches a:"),
+        ({"a": torch.zeros(2), "b": torch.zeros(2)}, "No gradient reaches a, b:"),
+        ({"a": torch.ones(2), "b": 2 * torch.ones(2)}, "Gradients come, but other ones."),
+        ({"b": torch.ones(2)}, "not among the parameters"),
+    ],
+)
+def test_a_graph_is_called_cut_only_where_no_gradient_comes(got, words):
+    with pytest.raises(Failure) as failure:
+        expect_gradients(got, {"a": torch.ones(2), "b": torch.ones(2)}, called="f()")
+    assert words in failure.value.likely
+    assert ("the graph is cut on the way" in failure.value.likely) == words.startswith("No gradient")
+
+
+def test_many_missing_names_are_counted():
+    text = said({}, {f"blocks.{index}.weight": 1 for index in range(40)}, likely="A list.")
+    assert "'blocks.2.weight' is missing; 37 more are missing likely A list." in text
+    assert len(text) < 400
+
+
+def test_a_notebook_in_another_copy_of_the_course_says_whose_code_runs(tmp_path, monkeypatch, capsys):
+    place = tmp_path / "lessons" / "01_patch_embedding"
+    place.mkdir(parents=True)
+    (tmp_path / "lessons" / "__init__.py").touch()
+    monkeypatch.chdir(place)
+    lessons.borrow("patch_embedding")
+    out = capsys.readouterr().out
+    assert str(tmp_path) in out and str(ROOT) in out
+    monkeypatch.chdir(ROOT / "lessons")
+    lessons.borrow("patch_embedding")
+    assert "note" not in capsys.readouterr().out
+
+
+def test_a_name_that_waits_for_a_stub_is_no_note(folder):
+    path = folder / "01_patch_embedding" / "01_patch_embedding.py"
+    path.write_text(
+        "# %%\ndef patchify():\n    raise NotImplementedError()\n\n# %%\npatches = patchify()\nbad = 1 / 0\n"
+    )
+    lesson = lessons.load_lesson("patch_embedding", path)
+    assert not hasattr(lesson, "nobody")
+    for name, words in (("patches", "needs patchify, which isn't written yet"), ("bad", "division by zero")):
+        with pytest.raises(NameError, match=words):
+            getattr(lesson, name)
+    assert [line.partition(" ")[0] for line in lesson.__report__.lines()] == ["bad"]
+
+
 @pytest.mark.parametrize("name", ["nobody", "patchify"])
 def test_a_hint_that_is_not_there_is_one_sentence(run, folder, name):
     status, out = run("--lessons", str(folder), "--hint", name)
@@ -385,6 +473,7 @@ def test_check_grades_what_main_defines_now(monkeypatch, capsys):
     wrong = load("patch_embedding", "patchify", exercises("patch_embedding")["patchify"].replace(*COLUMN_MAJOR))
     wrong.__name__ = "__main__"
     monkeypatch.setitem(sys.modules, "__main__", wrong)
+    monkeypatch.setenv("NBGRADER_EXECUTION", "validate")
     points = catalogue()["patch_embedding"]
     lost = next(check.points for check in checks_of("patch_embedding") if "row_by_row" in check.__name__)
     earned = check("patchify")
@@ -398,6 +487,8 @@ def test_check_grades_what_main_defines_now(monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "unpatchify is not defined here yet" in out
     assert "do you mean 'unpatchify'?" in out
+    monkeypatch.delenv("NBGRADER_EXECUTION")
+    assert check("patchify") is check("unpatchify") is check("nobody") is None  # or a notebook would show a bare number
 
 
 ENDLESS = {
@@ -503,7 +594,7 @@ def test_check_says_todo_for_a_stub(monkeypatch, capsys):
     monkeypatch.setitem(
         sys.modules, "__main__", load("patch_embedding", "patchify", stub(exercises("patch_embedding")["patchify"]))
     )
-    assert check("patchify") == 0.0
+    check("patchify")
     assert "todo" in capsys.readouterr().out
 
 
