@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -20,21 +19,17 @@ from solutions.tests.helpers.graders import record
 from solutions.tests.helpers.nbgrading import grades, nbgrader, release_into
 
 
-def forked(work: Callable[[], dict[str, int]], cwd: Path, output: Path) -> tuple[dict[str, int], str]:
-    """What work gives in a fork of this process, which has torch imported, and all that it printed."""
+def in_process_of_its_own(door: str, student: Path, lesson: str, cwd: Path, output: Path) -> tuple[dict[str, int], str]:
+    """{exercise: points} by one of the two doors below, and all that was printed.
+
+    No fork of this process, in which other tests may have started threads.
+    """
     result = output.with_suffix(".json")
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.chdir(cwd)
-            with output.open("w") as file:
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
-                sys.stdout = sys.stderr = sys.__stdout__ = file
-                result.write_text(json.dumps(work()))
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
+    result.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "solutions.tests.helpers.four_doors", door, student, lesson, result]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(output.parent / "ipython")}
+    with output.open("w") as file:
+        subprocess.run(list(map(str, command)), cwd=cwd, env=environment, stdout=file, stderr=subprocess.STDOUT)
     said = output.read_text()
     assert result.exists(), said
     return json.loads(result.read_text()), said
@@ -42,42 +37,42 @@ def forked(work: Callable[[], dict[str, int]], cwd: Path, output: Path) -> tuple
 
 def by_pytest(class_: Path, student: str, lesson: str) -> tuple[dict[str, int], str]:
     """{exercise: points}, and what was printed."""
-    verdicts = {}
+    return in_process_of_its_own("pytest", class_ / student, lesson, ROOT, class_.parent / "pytest.txt")
+
+
+def by_check(class_: Path, student: str, lesson: str) -> tuple[dict[str, int], str]:
+    """The cells are run one after the other, as Jupyter does, and then the checks."""
+    folder = class_ / student / folder_name(lesson)
+    return in_process_of_its_own("check", class_ / student, lesson, folder, class_.parent / "check.txt")
+
+
+def points_by_pytest(student: Path, lesson: str) -> dict[str, int]:
+    verdicts: dict[str, bool] = {}
 
     class Verdicts:
         def pytest_runtest_logreport(self, report):
             name = report.nodeid.rpartition("::")[2]
             verdicts[name] = report.passed and verdicts.get(name, True)
 
-    def work() -> dict[str, int]:
-        page = str(ROOT / "checks" / f"test_{folder_name(lesson)}.py")
-        pytest.main(
-            [page, f"--rootdir={ROOT}", "-p", "no:cacheprovider", f"--lessons={class_ / student}"], [Verdicts()]
-        )
-        return {
-            name: sum(check.points for check in checks if verdicts[check.__name__])
-            for name, checks in checks_by_exercise(lesson).items()
-        }
-
-    return forked(work, ROOT, class_.parent / "pytest.txt")
+    page = str(ROOT / "checks" / f"test_{folder_name(lesson)}.py")
+    pytest.main([page, f"--rootdir={ROOT}", "-p", "no:cacheprovider", f"--lessons={student}"], [Verdicts()])
+    return {
+        name: sum(check.points for check in checks if verdicts[check.__name__])
+        for name, checks in checks_by_exercise(lesson).items()
+    }
 
 
-def by_check(class_: Path, student: str, lesson: str) -> tuple[dict[str, int], str]:
-    """The cells are run one after the other, as Jupyter does, and then the checks."""
-    folder = class_ / student / folder_name(lesson)
-
-    def work() -> dict[str, int]:
-        os.environ["IPYTHONDIR"] = str(class_.parent / "ipython")
-        sys.path.insert(0, "")
-        main = sys.modules["__main__"] = ModuleType("__main__")
-        shell = InteractiveShell.instance(user_module=main, user_ns=vars(main))
-        borrow(lesson, mine=False)  # the cell that a release sets before a lesson's own
-        for cell in read_cells(folder / f"{folder.name}.ipynb"):
-            if cell.kind == "code":
-                shell.run_cell(cell.source)
-        return {name: int(check(name)) for name in catalogue()[lesson]}
-
-    return forked(work, folder, class_.parent / "check.txt")
+def points_by_check(student: Path, lesson: str) -> dict[str, int]:
+    os.environ["NBGRADER_EXECUTION"] = "validate"  # so that the points come back
+    folder = student / folder_name(lesson)
+    sys.path.insert(0, "")
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    shell = InteractiveShell.instance(user_module=main, user_ns=vars(main))
+    borrow(lesson, mine=False)  # the cell that a release sets before a lesson's own
+    for cell in read_cells(folder / f"{folder.name}.ipynb"):
+        if cell.kind == "code":
+            shell.run_cell(cell.source)
+    return {name: int(check(name)) for name in catalogue()[lesson]}
 
 
 def by_grader(class_: Path, lesson: str) -> dict[str, tuple[dict[str, int], str]]:
@@ -102,3 +97,9 @@ def by_nbgrader(class_: Path, lesson: str) -> dict[str, dict[str, int]]:
         student: {name: found[student, f"check_{name}"][0] for name in catalogue()[lesson]}
         for student in {student for student, _ in found}
     }
+
+
+if __name__ == "__main__":
+    door, student, lesson, result = sys.argv[1:]
+    points = {"pytest": points_by_pytest, "check": points_by_check}[door](Path(student), lesson)
+    Path(result).write_text(json.dumps(points))
