@@ -62,7 +62,9 @@ def test_the_plain_one_has_none_of_it():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_takes_a_few_steps(name, tmp_path):
+def test_every_recipe_takes_a_few_steps(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("solutions.trainer.metrics.BANK", 100)
+    monkeypatch.setattr("solutions.trainer.metrics.QUERIES", 50)
     few = "--steps 2 --batch-size 4 --group-size 2 --device cpu"
     assert train.main(["--recipe", name, *few.split(), "--out", str(tmp_path / "run")]) == 0
     assert (tmp_path / "run" / "report.md").exists()
