@@ -70,7 +70,8 @@ def test_every_recipe_takes_a_few_steps(name, tmp_path, monkeypatch):
     assert (tmp_path / "run" / "report.md").exists()
 
 
-def test_a_recipe_goes_on_as_if_never_stopped(monkeypatch, tmp_path):
+def saved_by(monkeypatch) -> list[bytes]:
+    """The checkpoints that runs write from now on."""
     saved, write = [], train.write_atomic
 
     def keep(path, content):
@@ -79,6 +80,11 @@ def test_a_recipe_goes_on_as_if_never_stopped(monkeypatch, tmp_path):
             saved.append(content)
 
     monkeypatch.setattr(train, "write_atomic", keep)
+    return saved
+
+
+def test_a_recipe_goes_on_as_if_never_stopped(monkeypatch, tmp_path):
+    saved = saved_by(monkeypatch)
     settings = ["--steps", "6", "--log-every", "3", "--save-every", "3"]
     assert train.main([*RECIPE, *settings, "--out", str(tmp_path / "whole")]) == 0
     (tmp_path / "again").mkdir()
@@ -131,14 +137,7 @@ def test_a_run_follows_the_clock_of_a_machine_that_becomes_busy(monkeypatch, tmp
 
 def test_a_run_by_the_clock_goes_on_as_if_never_stopped(monkeypatch, tmp_path):
     """From each of its checkpoints, with the plan that stands in it, on a machine that is as fast as before."""
-    saved, write = [], train.write_atomic
-
-    def keep(path, content):
-        write(path, content)
-        if path.name == "checkpoint.pt":
-            saved.append(content)
-
-    monkeypatch.setattr(train, "write_atomic", keep)
+    saved = saved_by(monkeypatch)
     Clock(monkeypatch, lambda step: 4.0 if step < 12 else 1.0)
     settings = ["--minutes", "2", "--log-every", "10", "--save-every", "1000"]
     assert train.main([*TINY, *settings, "--out", str(tmp_path / "whole")]) == 0
