@@ -5,18 +5,19 @@ import torch
 from checks.calls import teacher as calls
 from checks.expected import teacher as oracle
 from checks.tool.exercise import drawn, exercise
-from checks.tool.expect import Later, expect_close, expect_equal, expect_that
+from checks.tool.expect import Later, expect_answers, expect_close, expect_equal, expect_that
 
 
 @exercise("make_teacher")
 def test_make_teacher_copies_every_value(learner):
     """The teacher holds the student's values, parameters, frozen ones too, and buffers, and does the same with them."""
     state = oracle.new_state()
-    got = learner(calls.state_of_teacher, state)
+    got, is_student = learner(calls.state_of_teacher, state)
     likely = (
         "The teacher starts as a copy of the student (copy.deepcopy), weights and buffers alike: a new module has "
         "random weights of its own."
     )
+    oracle.expect_another(is_student, learner.called)
     expect_equal(got, state, called=learner.called, likely=likely)
     tokens = torch.randn(2, 4, oracle.DIM)
     expected = oracle.answer(state, tokens)
@@ -28,9 +29,9 @@ def test_make_teacher_copies_every_value(learner):
 @exercise("make_teacher")
 def test_make_teacher_gives_eval_mode(learner):
     """The teacher and every module in it are in eval mode."""
-    expected, mistakes = oracle.teacher_modes(), Later(oracle.teacher_mode_mistakes)
-    got = learner(calls.teacher_modes, oracle.new_state())
-    oracle.expect_copied(got, expected, learner.called)
+    state, expected, mistakes = oracle.new_state(), oracle.teacher_modes(), Later(oracle.teacher_mode_mistakes)
+    oracle.expect_copied(learner, state)
+    got = learner(calls.teacher_modes, state)
     likely = "The teacher is left in train mode, so that dropout is active in it: call .eval() on the teacher."
     expect_equal(got, expected, called=learner.called, mistakes=mistakes, likely=likely)
 
@@ -38,9 +39,9 @@ def test_make_teacher_gives_eval_mode(learner):
 @exercise("make_teacher")
 def test_make_teacher_needs_no_gradients(learner):
     """No parameter of the teacher requires a gradient."""
-    expected = oracle.teacher_requires_grad()
-    got = learner(calls.teacher_requires_grad, oracle.new_state())
-    oracle.expect_copied(got, expected, learner.called)
+    state, expected = oracle.new_state(), oracle.teacher_requires_grad()
+    oracle.expect_copied(learner, state)
+    got = learner(calls.teacher_requires_grad, state)
     likely = "The teacher's weights still require gradients: switch them off with teacher.requires_grad_(False)."
     expect_equal(got, expected, called=learner.called, likely=likely)
 
@@ -50,8 +51,8 @@ def test_make_teacher_shares_nothing(learner):
     """What happens to the student afterwards does not reach the teacher."""
     state = oracle.new_state()
     mistakes = Later(oracle.sharing_mistakes, state)
+    oracle.expect_copied(learner, state)
     got = learner(calls.teacher_while_the_student_moves, state)
-    oracle.expect_copied(got["before"], state, learner.called)
     likely = "Some of the teacher's storage is the student's: copy every value (copy.deepcopy)."
     expect_close(got["after"], got["before"], called=learner.called, mistakes=mistakes, likely=likely)
 
@@ -60,8 +61,9 @@ def test_make_teacher_shares_nothing(learner):
 def test_make_teacher_leaves_the_student_alone(learner):
     """The student keeps its mode, its values, and which of its weights are trained."""
     state, training, requires_grad = oracle.new_state(), oracle.student_modes(), oracle.student_requires_grad()
+    oracle.expect_copied(learner, state)
     got = learner(calls.student_after_make_teacher, state)
-    oracle.expect_copied(got["teacher"], requires_grad, learner.called)
+    oracle.expect_another(got["is the teacher"], learner.called)
     mistakes = Later(oracle.student_mode_mistakes)
     likely = "The student's mode is changed: call .eval() on the copy, and nothing on the student."
     expect_equal(got["training"], training, called=f"{learner.called}: .training", mistakes=mistakes, likely=likely)
@@ -120,7 +122,7 @@ def test_teacher_targets_come_from_the_full_image(learner):
         oracle.expect_changed(other_outside, first, "outside the targets", learner.called, likely)
         likely = "The pixels of the targets make no difference: the teacher must see the full image, teacher(images)."
         oracle.expect_changed(other_inside, first, "of the targets", learner.called, likely)
-        oracle.expect_answers(first, again, other_inside, learner.called)
+        expect_answers([first, again, other_inside], first.shape, (), "images", called=learner.called)
 
 
 @exercise("teacher_targets")
@@ -138,9 +140,9 @@ def test_teacher_targets_leave_the_teacher_in_eval_mode(learner):
         got="one in train mode",
         likely=likely,
     )
-    first, again, other = got["answers"]
-    expect_close(again, first, called=f"{learner.called}: the second", likely=likely)
-    oracle.expect_answers(first, again, other, learner.called)
+    expect_close(got["answers"][1], got["answers"][0], called=f"{learner.called}: the second", likely=likely)
+    size = got["answers"][0].shape
+    expect_answers(got["answers"], size, (), "teacher's tokens of the images", called=learner.called)
 
 
 @exercise("teacher_targets")
@@ -152,7 +154,8 @@ def test_teacher_targets_keep_no_graph(learner):
     expect_equal(got["graph"], expected, called=learner.called, mistakes=mistakes)
     for entry in got["answers"]:
         oracle.expect_shape(entry, weight, targets, learner.called)
-    oracle.expect_answers(*got["answers"], learner.called)
+    size = got["answers"][0].shape
+    expect_answers(got["answers"], size, (), "teacher's tokens of the images", called=learner.called)
 
 
 # dtype, momentum, steps
@@ -210,11 +213,11 @@ def test_update_teacher_copies_other_buffers(learner):
 @exercise("update_teacher")
 def test_update_teacher_writes_into_its_own_storage(learner):
     """The teacher's tensors stay the same ones: who holds a reference to one sees the new value."""
-    old = oracle.new_state()
+    old, student = oracle.new_state(), oracle.new_state()
     weights = oracle.parameters(old)
-    got = learner(calls.storage_after_update, old, oracle.new_state(), 0.5)
+    got = learner(calls.storage_after_update, old, student, 0.5)
     new = got["teacher"]
-    oracle.expect_moved(new, old, learner.called)
+    oracle.expect_moved(new, old, student, 0.5, learner.called)
     mistakes = Later(oracle.storage_mistakes, old, weights, new)
     likely = f"Some of the teacher's tensors are replaced by new ones: {oracle.IN_PLACE}"
     expect_close(got["references"], new, called=learner.called, mistakes=mistakes, likely=likely)
@@ -226,21 +229,21 @@ def test_update_teacher_leaves_the_student_alone(learner):
     state = oracle.new_state()
     expected = {"values": state, "requires_grad": oracle.student_requires_grad(), "training": True}
     teacher = oracle.new_state()
-    got = learner(calls.student_after_update, teacher, state, 0.75)
+    got = learner(calls.student_after_update, teacher, state, 0.5)
     moved = got.pop("teacher")
     likely = (
         "The student is changed: use what does not end in `_` on its values, and leave its mode and gradients alone."
     )
     expect_equal(got, expected, called=learner.called, likely=likely)
-    oracle.expect_moved(moved, teacher, learner.called)
+    oracle.expect_moved(moved, teacher, state, 0.5, learner.called)
 
 
 @exercise("update_teacher")
 def test_update_teacher_keeps_no_graph(learner):
     """After an update the teacher still requires no gradient and holds no graph."""
-    teacher = oracle.new_state()
-    got = learner(calls.graph_after_update, teacher, oracle.new_state(), 0.75)
-    oracle.expect_moved(got.pop("teacher"), teacher, learner.called)
+    teacher, student = oracle.new_state(), oracle.new_state()
+    got = learner(calls.graph_after_update, teacher, student, 0.5)
+    oracle.expect_moved(got.pop("teacher"), teacher, student, 0.5, learner.called)
     expected = {"a graph": False, "requires_grad": False, "gradients on afterwards": True}
     expect_equal(got, expected, called=learner.called, mistakes=Later(oracle.update_graph_mistakes))
 

@@ -6,7 +6,15 @@ from torch import Tensor
 from checks.calls import predictor as calls
 from checks.expected import predictor as oracle
 from checks.tool.exercise import drawn, exercise
-from checks.tool.expect import Later, expect_close, expect_equal, expect_error, expect_that, shape
+from checks.tool.expect import (
+    Later,
+    expect_answers,
+    expect_close,
+    expect_equal,
+    expect_error,
+    expect_that,
+    shape,
+)
 
 # grid_size, dim, predictor_dim, depth, num_heads
 CONFIGS = [(4, 12, 8, 1, 2), (3, 4, 8, 2, 4), (5, 5, 16, 2, 1)]
@@ -113,8 +121,8 @@ def test_predictor_infers_a_block_from_the_context(learner):
     """For one target block: context and queries, each with its positions, through blocks, norm and projection."""
     known = zip(CONFIGS[:2], (3, 2), (4, 6), (4, 3), strict=True)
     for config, batch, count, length in (*known, (drawn_config(), *drawn((1, 3), (2, 5), (1, 4)))):
-        grid_size, dim, _, _, heads = config
-        weights, inputs = oracle.draw_weights(config), oracle.draw_inputs(grid_size, dim, batch, count, 1, length)
+        heads = config[-1]
+        weights, inputs = oracle.draw_where_eps_hides(config, batch, count, 1, length)
         expected = oracle.predict(heads, weights, *inputs)
         mistakes = Later(oracle.inference_mistakes, heads, weights, *inputs)
         got, again = learner(calls.two_calls, config, weights, *inputs)
@@ -132,10 +140,10 @@ def test_predictor_keeps_the_target_blocks_apart(learner):
     """The predictions for several target blocks are those for each of them alone: none sees another."""
     known = zip(CONFIGS[1:], (3, 1), (3, 8), (4, 2), (1, 5), strict=True)
     for config, batch, count, blocks, length in (*known, (drawn_config(), *drawn((1, 3), (2, 5), (2, 4), (1, 4)))):
-        grid_size, dim, _, _, heads = config
-        weights, inputs = oracle.draw_weights(config), oracle.draw_inputs(grid_size, dim, batch, count, blocks, length)
+        dim, heads = config[1], config[-1]
+        weights, inputs = oracle.draw_where_eps_hides(config, batch, count, blocks, length)
         mistakes = Later(oracle.joining_mistakes, heads, weights, *inputs)
-        alone, got = learner(calls.alone_and_together, config, weights, *inputs)
+        alone, got, other = learner(calls.alone_and_together, config, weights, *inputs)
         expect_that(
             isinstance(alone, Tensor) and list(alone.shape) == [batch, blocks, length, dim],
             called=learner.called,
@@ -148,6 +156,7 @@ def test_predictor_keeps_the_target_blocks_apart(learner):
             "block): the context of the image, then the queries of this block."
         )
         expect_close(got, alone, called=learner.called, mistakes=mistakes, likely=likely)
+        expect_answers([alone, got, other], alone.shape, inputs[:1], "context", called=learner.called)
 
 
 @exercise("Predictor")
@@ -177,7 +186,8 @@ def test_predictor_works_in_float64(learner):
     """After .double(), float64 tokens give float64 predictions."""
     config = CONFIGS[0]
     inputs = oracle.draw_inputs(*config[:2], 2, 4, 2, 3)
-    got = learner(calls.predictions_in_float64, config, oracle.draw_weights(config), *inputs)
+    answers = learner(calls.predictions_in_float64, config, oracle.draw_weights(config), *inputs)
+    got = answers[0]
     expect_that(
         isinstance(got, Tensor) and got.dtype == torch.float64,
         called=learner.called,
@@ -185,6 +195,7 @@ def test_predictor_works_in_float64(learner):
         got=str(getattr(got, "dtype", type(got).__name__)),
         likely="Something is turned into float32: new tensors take the dtype (and the device) of the tokens.",
     )
+    expect_answers(answers, [2, 2, 3, config[1]], inputs[:1], "context and weights", called=learner.called)
 
 
 @exercise("jepa_loss")
@@ -207,6 +218,13 @@ def test_jepa_loss_is_the_mean_of_all_squared_differences(learner):
         expect_close(got, expected, called=learner.called, mistakes=mistakes, likely=likely, rtol=1e-5, atol=1e-6)
 
 
+def expect_depends_on_both(learner) -> None:
+    """The loss is a number that predictions and targets decide: of another one a refusal or a gradient says nothing."""
+    one, other, third = torch.randn(3, 2, 3, 4, 5)
+    answers = [learner(calls.jepa_loss, *pair) for pair in ((one, other), (one, other), (third, other), (one, third))]
+    expect_answers(answers, [], (), "predictions and targets", called=learner.called)
+
+
 @exercise("jepa_loss")
 def test_jepa_loss_refuses_two_shapes(learner):
     """Predictions and targets of two shapes are a ValueError, also where they would broadcast; of one, they are not."""
@@ -218,7 +236,7 @@ def test_jepa_loss_refuses_two_shapes(learner):
             "pair predictions with other patches' targets in silence."
         )
         expect_error(ValueError, learner, calls.jepa_loss, *tensors[:: 1 if i % 2 else -1], likely=likely)
-    learner(calls.jepa_loss, *torch.randn(2, 2, 3, 4, 6))
+    expect_depends_on_both(learner)
 
 
 @exercise("jepa_loss")
@@ -234,3 +252,4 @@ def test_jepa_loss_passes_the_gradient(learner):
         got="no gradient" if got is None else f"a gradient at {int((got.abs().sum(dim=-1) > 0).sum())} of them",
         likely="The graph to the predictions is cut (detach, .data, .item(), no_grad), or some of them are left out.",
     )
+    expect_depends_on_both(learner)

@@ -7,7 +7,16 @@ from checks.calls import training as calls
 from checks.expected import training as oracle
 from checks.expected import training_schedules as schedules
 from checks.tool.exercise import exercise
-from checks.tool.expect import Later, describe, expect_close, expect_equal, expect_that, find_difference, shape
+from checks.tool.expect import (
+    Later,
+    describe,
+    expect_close,
+    expect_equal,
+    expect_some_right,
+    expect_that,
+    find_difference,
+    shape,
+)
 
 # total_steps, warmup_steps
 SCHEDULES = [(20, 4), (101, 10), (7, 2), (50, 25)]
@@ -203,6 +212,8 @@ def test_train_step_gives_a_detached_scalar(learner):
         got=f"{describe(loss)}" + ", and none of them moved" * (not moved),
         likely="What comes back is the loss of a step that was taken: jepa_loss, backward, step, then loss.detach().",
     )
+    expected = {**oracle.after_step(at, *oracle.gradients(at)), "teacher": oracle.average(at, got["student"])}
+    expect_some_right(got, expected, called=learner.called)
 
 
 @exercise("train_step", points=2)
@@ -225,10 +236,10 @@ def test_train_step_moves_the_teacher_last(learner):
         got = learner(calls.one_step, *at)
         student = got["student"]
         expect_that(
-            isinstance(student, Tensor) and student.shape == at.student.shape,
+            isinstance(student, Tensor) and student.shape == at.student.shape and bool(student.isfinite().all()),
             called=learner.called,
-            expected=f"a student with weights {shape(at.student)}",
-            got=shape(student) if isinstance(student, Tensor) else type(student).__name__,
+            expected=f"a student with finite weights {shape(at.student)}",
+            got=describe(student),
             likely="The optimizer alone changes the student.",
         )
         expected, mistakes = oracle.average(at, student), Later(oracle.teacher_mistakes, at, student)

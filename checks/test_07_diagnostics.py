@@ -8,7 +8,15 @@ from checks.expected import diagnostics as oracle
 from checks.expected import diagnostics_pictures as pictures
 from checks.expected import diagnostics_votes as votes
 from checks.tool.exercise import exercise
-from checks.tool.expect import Later, describe, expect_close, expect_equal, expect_that, find_difference, shape
+from checks.tool.expect import (
+    Later,
+    describe,
+    expect_close,
+    expect_equal,
+    expect_that,
+    find_difference,
+    shape,
+)
 
 EARLIER = "If an earlier check of this exercise failed, mend that one first."
 
@@ -196,12 +204,12 @@ def test_knn_accuracy_asks_twenty_by_default(learner):
     angles = torch.linspace(0, 1.5, 40)
     order = torch.randperm(40)
     bank = torch.stack([angles.cos(), angles.sin()], dim=1)[order]
-    labels = torch.tensor([0] * 9 + [1] * 11 + [0] * 20)[order]
+    labels = torch.tensor([50] * 9 + [60] * 11 + [50] * 20)[order]  # neither numbers of rows nor answers
     queries = torch.tensor([[2.0, 0.0]])
-    for label, share in ((1, 1.0), (0, 0.0)):
+    for label, share in ((60, 1.0), (50, 0.0)):
         got = learner(calls.accuracy_by_default, bank, labels, queries, torch.tensor([label]))
-        called = f"{learner.called}; of 40 bank rows the nearest 9 have label 0, the next 11 label 1, the rest 0"
-        likely = f"k is 20 unless it is given: 11 votes of 20 are for label 1. The query's own is {label} here."
+        called = f"{learner.called}; of 40 bank rows the nearest 9 have label 50, the next 11 label 60, the rest 50"
+        likely = f"k is 20 unless it is given: 11 votes of 20 are for label 60. The query's own is {label} here."
         expect_close(got, share, called=called, likely=likely)
 
 
@@ -234,7 +242,7 @@ def test_pca_image_fills_a_grid_that_is_not_square(learner):
 @exercise("pca_image")
 def test_pca_image_of_collapsed_tokens_has_one_colour(learner):
     """Tokens that are all alike get one colour in 0..1, and no NaN."""
-    token = torch.randint(-8, 8, (6,)).float()  # whole numbers: their mean is exact, and centred they are 0
+    token = torch.randint(2, 9, (6,)).float()  # whole numbers: their mean is exact, and centred they are 0
     for tokens in (token.expand(2, 16, 6), torch.zeros(1, 16, 4)):
         expected = shape(tokens[..., :3].unflatten(1, (4, 4)))
         got = learner(calls.colours, tokens.clone(), 4)
@@ -248,6 +256,14 @@ def test_pca_image_of_collapsed_tokens_has_one_colour(learner):
             got=f"values from {got.min():.4g} to {got.max():.4g}",
             likely="high - low is 0, and 0 / 0 is NaN: clamp it to a small number. A collapse must show as one colour.",
         )
+    got = learner(calls.colours, pictures.draw_tokens(2, 16)[0], 4)
+    expect_that(
+        isinstance(got, Tensor) and bool((got != got.flatten()[0]).any()),
+        called=learner.called,
+        expected="more than one colour where the tokens differ",
+        got=describe(got),
+        likely="A picture of one colour is to tell of a collapse: these tokens differ.",
+    )
 
 
 @exercise("imagine", points=2)
@@ -282,11 +298,17 @@ def test_imagine_leaves_its_inputs_as_they_are(learner):
         called, likely = f"{learner.called}: {name} after it", f"{name} was changed in place: work on a copy (clone)."
         expect_equal(after[name], getattr(scene, name), called=called, likely=likely)
     answer, images = after["answer"], scene.images
-    changed = find_difference(answer, images, 0, 0)
     expect_that(
-        isinstance(answer, Tensor) and answer.shape == images.shape and bool(answer.isfinite().all() and changed),
+        bool(find_difference(answer, images, 0, 0)),
         called=learner.called,
         expected=f"images {shape(images)} with other patches at the targets",
-        got=describe(answer) if changed else "images as they were",
+        got="images as they were",
         likely="Who does nothing leaves everything as it is: give back a copy of images, with the patches in it.",
+    )
+    expect_that(
+        pictures.has_a_patch(answer, scene),
+        called=learner.called,
+        expected=f"images {shape(images)} that are made of patches of images and bank_images",
+        got=describe(answer),
+        likely="No patch of the answer is one of images or bank_images: of such an answer this property says nothing.",
     )

@@ -34,7 +34,7 @@ def alone_and_together(lesson, config, weights, context_tokens, context, targets
     """Predictor{config}(context_tokens {context_tokens}, context {context}, targets {targets}), and block by block"""
     model = predictor(lesson, config, weights)
     alone = [model(context_tokens, context, block[:, None]) for block in targets.unbind(1)]
-    return torch.cat(alone, dim=1), model(context_tokens, context, targets)
+    return torch.cat(alone, dim=1), model(context_tokens, context, targets), model(-context_tokens, context, targets)
 
 
 def gradients(lesson, config, weights, context_tokens, context, targets, noise):
@@ -48,7 +48,11 @@ def gradients(lesson, config, weights, context_tokens, context, targets, noise):
 
 def predictions_in_float64(lesson, config, weights, context_tokens, context, targets):
     """Predictor{config}.double()(context_tokens {context_tokens} in float64, context {context}, targets {targets})"""
-    return predictor(lesson, config, weights).double()(context_tokens.double(), context, targets)
+    model, tokens = predictor(lesson, config, weights).double(), context_tokens.double()
+    answers = [model(other, context, targets) for other in (tokens, tokens, -tokens)]
+    with torch.no_grad():
+        model.predictor_proj.weight.neg_()
+    return [*answers, model(tokens, context, targets)]
 
 
 def predictor(lesson, config, weights):

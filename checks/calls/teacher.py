@@ -71,7 +71,9 @@ def frozen(teacher):
 
 def state_of_teacher(lesson, state):
     """make_teacher(student).state_dict()"""
-    return dict(lesson.make_teacher(filled(state)).state_dict())
+    student = filled(state)
+    teacher = lesson.make_teacher(student)
+    return dict(teacher.state_dict()), teacher is student
 
 
 def answer_of_teacher(lesson, state, tokens):
@@ -104,9 +106,8 @@ def student_after_make_teacher(lesson, state):
     """make_teacher(student), then a look at the student"""
     student = filled(state)
     student.blocks[1].eval()
-    teacher = lesson.make_teacher(student)
     return {
-        "teacher": [name for name, _ in teacher.named_parameters()],
+        "is the teacher": lesson.make_teacher(student) is student,
         "training": {name or "student": module.training for name, module in student.named_modules()},
         "requires_grad": {name: value.requires_grad for name, value in student.named_parameters()},
         "values": dict(student.state_dict()),
@@ -130,7 +131,7 @@ def dropping_targets(lesson, weight, images, targets):
     first = lesson.teacher_targets(teacher, images, targets)
     again = lesson.teacher_targets(teacher, images, targets)
     training = any(module.training for module in teacher.modules())
-    return {"answers": [first, again, lesson.teacher_targets(teacher, -images, targets)], "training": training}
+    return {"answers": [first, again, *of_others(lesson, teacher, images, targets)], "training": training}
 
 
 def graph_of_targets(lesson, weight, images, targets):
@@ -138,8 +139,16 @@ def graph_of_targets(lesson, weight, images, targets):
     teacher = LocalTeacher(weight).eval()
     got = lesson.teacher_targets(teacher, images.requires_grad_(), targets)
     graph = {"requires_grad": getattr(got, "requires_grad", None), "gradients on afterwards": torch.is_grad_enabled()}
-    others = [lesson.teacher_targets(teacher, other, targets) for other in (images, -images)]
-    return {"answers": [got, *others], "graph": graph}
+    again = lesson.teacher_targets(teacher, images, targets)
+    return {"answers": [got, again, *of_others(lesson, teacher, images, targets)], "graph": graph}
+
+
+def of_others(lesson, teacher, images, targets):
+    """The targets of other images, and those of a teacher with other weights."""
+    of_images = lesson.teacher_targets(teacher, -images, targets)
+    with torch.no_grad():
+        teacher.weight.neg_()
+    return of_images, lesson.teacher_targets(teacher, images, targets)
 
 
 def teacher_after_updates(lesson, teacher_state, student_states, momentum):

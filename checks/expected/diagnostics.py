@@ -178,8 +178,11 @@ def draw_batch(batch: int, blocks: int, size: int) -> tuple[Tensor, Tensor, Tens
 
 
 def draw_equally_far(batch: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Image b has the token e_b everywhere: any two images are equally far apart. The predictions are perfect."""
-    tokens = torch.eye(8)[torch.randperm(8)[:batch], None].repeat(1, 6, 1)
+    """Image b has the token v + e_b everywhere: any two images are equally far apart. The predictions are perfect.
+
+    v makes it visible where the features have been shifted.
+    """
+    tokens = torch.eye(8)[torch.randperm(8)[:batch], None].repeat(1, 6, 1) + 3.0 * torch.randperm(8)
     targets = torch.rand(batch, 2, 6).argsort(dim=2)[..., :3]
     return take(tokens, targets), tokens, targets
 

@@ -1,6 +1,6 @@
 """What the pictures of diagnostics must show, by torch's own svd and by copying patches, and what mistakes show."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -134,17 +134,26 @@ class Scene(NamedTuple):
 
 
 def draw_scene(batch: int, blocks: int, rows: int, columns: int, bank: int) -> Scene:
-    """Targets that lie apart, two a block, and predictions whose nearest bank token is clearly the nearest."""
+    """Targets that lie apart, two a block, and predictions whose nearest bank token is clearly the nearest.
+
+    On a grid of 3 x 3 other ways to choose a bank token show, on others they don't.
+    """
     patches = rows * columns
     targets = torch.rand(batch, patches).argsort(dim=1)[:, : blocks * 2].unflatten(1, (blocks, 2))
     while True:
         bank_tokens = torch.randn(bank, patches, 4) * torch.rand(bank, patches, 1).mul(2).exp()
-        predictions = torch.randn(batch, blocks, 2, 4) * 2
+        if (rows, columns) == (3, 3):
+            predictions = torch.randn(batch, blocks, 2, 4) * 2
+        else:
+            chosen = torch.randint(bank * patches, (batch, blocks, 2))
+            predictions = bank_tokens.flatten(0, 1)[chosen] + 1e-2 * torch.randn(batch, blocks, 2, 4)
+        images, bank_images = (torch.randn(count, 3, rows * 2, columns * 2) for count in (batch, bank))
+        scene = Scene(predictions, targets, images, bank_tokens, bank_images)
         near = distances(predictions, bank_tokens).topk(2, largest=False).values
-        if (near[..., 1] - near[..., 0]).min() > 1e-3:
-            break
-    images, bank_images = (torch.randn(count, 3, rows * 2, columns * 2) for count in (batch, bank))
-    return Scene(predictions, targets, images, bank_tokens, bank_images)
+        clear, right = bool((near[..., 1] - near[..., 0]).min() > 1e-3), nearest(scene)
+        others = wrong_patches(scene).values() if (rows, columns) == (3, 3) and bank > 1 else []
+        if clear and not any(torch.equal(other, right) for other in others):
+            return scene
 
 
 def distances(predictions: Tensor, bank_tokens: Tensor) -> Tensor:
@@ -177,6 +186,17 @@ def pasted(images: Tensor, targets: Tensor, bank_images: Tensor, chosen: Tensor)
 def filled(scene: Scene) -> Tensor:
     """What imagine must give."""
     return pasted(scene.images, scene.targets, scene.bank_images, nearest(scene))
+
+
+def has_a_patch(answer: Any, scene: Scene) -> bool:
+    """Whether a patch of the answer is one of the images', which has stayed, or one of the bank's."""
+    if not isinstance(answer, Tensor) or answer.shape != scene.images.shape:
+        return False
+    known, own = (
+        F.unfold(pictures, 2, stride=2).transpose(1, 2).flatten(0, 1)
+        for pictures in (torch.cat([scene.images, scene.bank_images]), answer)
+    )
+    return bool((own[:, None] == known).all(dim=2).any())
 
 
 def wrong_patches(scene: Scene) -> dict[str, Tensor]:

@@ -39,6 +39,25 @@ def draw_masks(learner: Any, batch_size: int, grid_size: int, count: int, **opti
     return got
 
 
+def expect_some_block(got: list, grid_size: int, called: str) -> None:
+    """A target must be a whole block: of indices that make none, number, form and origin mean nothing."""
+    found = False
+    for pair in got:
+        targets = pair[1] if isinstance(pair, tuple) and len(pair) == 2 else None
+        if isinstance(targets, Tensor) and targets.dtype == torch.long and targets.ndim == 3 and targets.numel():
+            rows, columns = targets // grid_size, targets % grid_size
+            sides = [places.amax(dim=2) - places.amin(dim=2) + 1 for places in (rows, columns)]
+            distinct = (targets.sort(dim=2).values.diff(dim=2) > 0).all(dim=2)
+            found |= bool((distinct & (sides[0] * sides[1] == targets.shape[2]) & (sides[0] > 1)).any())
+    expect_that(
+        found,
+        called=called,
+        expected="targets that are blocks, before this property counts",
+        got="none is a rectangle of several rows",
+        likely="No target is a block yet: another check says more, and this one counts once some are.",
+    )
+
+
 def alike(tensors: Sequence[Tensor]) -> Iterable[list[int]]:
     """The positions of tensors of one shape and dtype, group by group: a group is worked on at once."""
     groups: dict[tuple, list[int]] = {}

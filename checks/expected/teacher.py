@@ -1,15 +1,24 @@
 """What the teacher must be and give, by torch's own functions, and what its known mistakes give."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from checks.calls import teacher as calls
 from checks.calls.teacher import LocalTeacher, Student, filled
-from checks.tool.expect import Later, Mistakes, expect_close, expect_that, find_difference, shape
+from checks.tool.expect import (
+    Later,
+    Mistakes,
+    expect_close,
+    expect_some_right,
+    expect_that,
+    find_difference,
+    shape,
+)
 
 State = dict[str, Tensor]  # values by the names of a state dict
 DIM = 6  # of a Student's tokens
@@ -109,15 +118,29 @@ def sharing_mistakes(state: State) -> Mistakes:
     }
 
 
-def expect_copied(names: Iterable[str], expected: Iterable[str], called: str) -> None:
-    """What the teacher holds must be named as what it is a copy of: of nothing, every property holds."""
-    missing = [name for name in expected if name not in names]
+def expect_copied(learner: Any, state: State) -> None:
+    """The teacher holds as much as the student, and some of its values: of one that has none every property holds."""
+    got, _ = learner(calls.state_of_teacher, state)
+    missing = [name for name in state if name not in got]
     expect_that(
         not missing,
-        called=called,
+        called=learner.called,
         expected="a teacher that holds all that the student does",
         got=f"one without {', '.join(missing)}",
         likely="What came back doesn't hold what the student holds: the teacher is a copy of it (copy.deepcopy).",
+    )
+    floats = parameters(state) | float_buffers(state)
+    expect_some_right(got, floats, called=learner.called, rtol=0, atol=0)
+
+
+def expect_another(is_student: bool, called: str) -> None:
+    """The teacher is not the student."""
+    expect_that(
+        not is_student,
+        called=called,
+        expected="another module than the student",
+        got="the student itself",
+        likely="What came back is the same module, which moves with the student: copy it (copy.deepcopy).",
     )
 
 
@@ -250,23 +273,6 @@ def expect_shape(got: Any, weight: Tensor, targets: Tensor, called: str) -> None
     )
 
 
-def expect_answers(first: Tensor, again: Tensor, other: Tensor, called: str) -> None:
-    """Targets of some images, of the same ones again and of others: what no teacher gave has nothing to show."""
-    if not first.isfinite().all():
-        got = "NaN or infinity"
-    elif find_difference(again, first, 1e-4, 1e-5):
-        got = "other targets for the same images"
-    else:
-        got = "the same targets for other images"
-    expect_that(
-        got.startswith("the same") and bool(find_difference(other, first, 1e-4, 1e-5)),
-        called=called,
-        expected="targets that depend on the images, and on nothing else",
-        got=got,
-        likely="The targets must be the teacher's answer to these images: its tokens, teacher(images), normalised.",
-    )
-
-
 def moved(teacher: State, students: list[State], change: Callable[[Tensor, Tensor], Tensor]) -> State:
     """What the teacher's values become if each step makes change(teacher, student) of them."""
     for student in students:
@@ -337,8 +343,8 @@ def other_buffer_mistakes(teacher: State, student: State, m: float) -> Mistakes:
     }
 
 
-def expect_moved(new: State, old: State, called: str) -> None:
-    """The teacher's values must have changed: how they are written can't be seen where none is."""
+def expect_moved(new: State, old: State, student: State, momentum: float, called: str) -> None:
+    """The teacher's values must have changed, and some rightly: how they are written can't be seen where none is."""
     expect_that(
         bool(find_difference(new, old, 0, 0)),
         called=called,
@@ -346,6 +352,8 @@ def expect_moved(new: State, old: State, called: str) -> None:
         got="all values are as they were",
         likely="The teacher did not move: write the new values into its parameters and buffers, in place.",
     )
+    floats = parameters(old) | float_buffers(old)
+    expect_some_right(new, averaged(floats, [student], momentum), called=called)
 
 
 IN_PLACE = "write into the ones it has (mul_ and add_, lerp_, copy_), no `p.data = ...` and no new Parameter."

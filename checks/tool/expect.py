@@ -9,7 +9,7 @@ import itertools
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -135,6 +135,60 @@ def expect_tensor(got: Any, *, called: str) -> None:
     """Whatever is looked at next, it is a tensor. Raises Failure."""
     if not isinstance(got, Tensor):
         raise Failure(called, "a tensor", kind(got), another_kind(got, torch.empty(0)))
+
+
+def expect_some_right(got: Any, expected: Any, *, called: str, rtol: float = 1e-4, atol: float = 1e-5) -> None:
+    """Some value must be right: a row (along the last axis) of a tensor, or one of several tensors, by their names.
+
+    For checks of a dtype, a refusal, an input that is left alone: of an answer that gets no value right they would say
+    nothing. Raises Failure.
+    """
+    expect_that(
+        any_right(got, expected, rtol, atol),
+        called=called,
+        expected="some values that are right, before this property counts",
+        got=describe(got) if type(expected) is float else kind(got),
+        likely="No value is right yet: the check of the values says more, and this one counts once some are.",
+    )
+
+
+def any_right(got: Any, expected: Any, rtol: float, atol: float) -> bool:
+    if isinstance(expected, Mapping):
+        return any(name in got and any_right(got[name], value, rtol, atol) for name, value in expected.items())
+    if not isinstance(expected, Tensor) or not isinstance(got, Tensor) or got.shape != expected.shape or not got.ndim:
+        return find_difference(got, expected, rtol, atol) is None
+    return bool(got.to(expected.dtype).isclose(expected, rtol, atol).all(dim=-1).any())
+
+
+def expect_answers(
+    answers: list[Any], size: Sequence[int], inputs: tuple[Tensor, ...], what: str, *, called: str
+) -> None:
+    """Answers to some inputs, to the same ones again, and to others: they depend on the inputs, and on nothing else.
+
+    For properties that hold of an answer too that was never worked out, where values would be too much to ask. size:
+    of an answer; inputs: what may not come back as it is. Raises Failure.
+    """
+    first, again, *others = answers
+    expect_tensor(first, called=called)
+    if list(first.shape) != list(size):
+        got = shape(first)
+    elif not first.isfinite().all():
+        got = "NaN or infinity"
+    elif find_difference(again, first, 1e-4, 1e-5):
+        got = f"other values for the same {what}"
+    elif any(torch.equal(first, value) for value in inputs):
+        got = f"the {what} themselves"
+    elif not all(find_difference(other, first, 1e-4, 1e-5) for other in others):
+        got = "the same values whatever comes in"
+    else:
+        return
+    expect_that(
+        False,
+        called=called,
+        expected=f"values {list(size)} that are worked out from the {what}, and from nothing else",
+        got=got,
+        likely="Of values that come from nowhere this property says nothing: mend the check of the values first.",
+    )
 
 
 def is_empty(gradient: Any) -> bool:

@@ -2,9 +2,10 @@
 
 import pytest
 
-from checks.tool.exercise import checks_of
+from checks.tool.exercise import check_files, checks_by_exercise, checks_of
 from checks.tool.learner import run_checks
-from solutions.misconceptions import load
+from solutions.misconceptions import exercises, load
+from solutions.tests.helpers.valueless import lessons_with_answers
 
 SEED = 1
 
@@ -42,3 +43,20 @@ def test_an_answer_that_does_nothing_earns_nothing(lesson, signature, value):
     found = run_checks(checks, module, SEED)
     assert {verdict.status for verdict in found} <= {"passed", "failed"}, found
     assert {verdict.check: verdict.earned for verdict in found if verdict.earned} == {}
+
+
+EXERCISES = [(lesson, name) for lesson in check_files() for name in exercises(lesson)]
+
+
+@pytest.mark.parametrize(("lesson", "exercise"), EXERCISES)
+def test_an_answer_that_gets_no_value_right_earns_nothing(lesson, exercise):
+    """Zeros, ones, noise, an input, nothing, ... in the right form or in another, from an answer that refuses rightly.
+
+    What a class makes (names and shapes of its layers, a table) is a value too: only checks that ask its forward count.
+    """
+    for name, module, asked in lessons_with_answers(lesson, exercise):
+        for check in checks_by_exercise(lesson)[exercise]:
+            asked.clear()
+            (verdict,) = run_checks([check], module, SEED)
+            assert verdict.status in ("passed", "failed"), f"{name}\n{verdict.page}"
+            assert verdict.status == "failed" or not asked, f"{verdict.check} passes: {name}"
