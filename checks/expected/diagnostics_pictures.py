@@ -145,7 +145,7 @@ def draw_scene(batch: int, blocks: int, rows: int, columns: int, bank: int) -> S
         if (rows, columns) == (3, 3):
             predictions = torch.randn(batch, blocks, 2, 4) * 2
         else:
-            chosen = torch.randint(bank * patches, (batch, blocks, 2))
+            chosen = torch.randint(patches, (batch, blocks, 2)) + patches * (torch.arange(2) % bank)  # of each image
             predictions = bank_tokens.flatten(0, 1)[chosen] + 1e-2 * torch.randn(batch, blocks, 2, 4)
         images, bank_images = (torch.randn(count, 3, rows * 2, columns * 2) for count in (batch, bank))
         scene = Scene(predictions, targets, images, bank_tokens, bank_images)

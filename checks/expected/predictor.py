@@ -28,6 +28,10 @@ def shapes(dim: int, width: int, depth: int) -> dict[str, list[int]]:
     }
 
 
+def count_blocks(names: dict[str, list[int]]) -> int:
+    return len({name.split(".")[1] for name in names if name.startswith("predictor_blocks.")})
+
+
 def without(names: dict[str, list[int]], start: str) -> dict[str, list[int]]:
     return {name: size for name, size in names.items() if not name.startswith(start)}
 

@@ -133,7 +133,7 @@ def gradients(function: Callable, tokens: Tensor, weights: Weights, direction: T
 
 
 def expect_same_twice(got: Any, again: Any, called: str) -> None:
-    likely = "Nothing here is random: leave dropout out."
+    likely = "The second answer is another one. Nothing here is random: leave dropout out, if there is any."
     expect_close(again, got, called=f"{called}, a second time", likely=likely)
 
 

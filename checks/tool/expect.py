@@ -86,14 +86,19 @@ def expect_close(
     if difference is None:
         return
     expected_text, got_text, guess = difference
+    name = named(got, mistakes, rtol, atol)
+    raise Failure(called, expected_text, got_text, name or another_kind(got, expected) or likely or guess)
+
+
+def named(got: Any, mistakes: Mistakes | Later, rtol: float, atol: float) -> str:
+    """The first mistake that gives what came, or ""."""
     for sentence, wrong in mistakes.items():
         if isinstance(wrong, torch.Size):
-            named = isinstance(got, Tensor) and got.shape == wrong
-        else:
-            named = find_difference(got, wrong, rtol, atol) is None
-        if named:
-            raise Failure(called, expected_text, got_text, sentence)
-    raise Failure(called, expected_text, got_text, another_kind(got, expected) or likely or guess)
+            if isinstance(got, Tensor) and got.shape == wrong:
+                return sentence
+        elif find_difference(got, wrong, rtol, atol) is None:
+            return sentence
+    return ""
 
 
 def expect_equal(
@@ -125,8 +130,8 @@ def expect_gradients(
         likely = f"No gradient reaches {names}: not used, or the graph is cut on the way (detach, .data or no_grad)."
     else:
         likely = (
-            "Gradients come, but other ones. If the check of the outputs fails too, this follows from it; if not, a "
-            "part of the graph is cut (detach, .data or no_grad)."
+            "Gradients come, but other ones. If the check of the outputs fails too, this follows from it; if not, look "
+            "for what cuts a part of the graph (detach, .data or no_grad)."
         )
     expect_close(got, expected, called=called, mistakes=mistakes, likely=likely, rtol=rtol, atol=atol)
 
@@ -187,7 +192,7 @@ def expect_answers(
         called=called,
         expected=f"values {list(size)} that are worked out from the {what}, and from nothing else",
         got=got,
-        likely="Of values that come from nowhere this property says nothing: mend the check of the values first.",
+        likely="The check of the values says more, and this one counts once there are such values.",
     )
 
 

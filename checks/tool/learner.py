@@ -74,7 +74,9 @@ HINTS = {
     r"size mismatch for": "A weight has another shape than the sizes ask for: the check of the parameters says which.",
     r"(size of tensor|Sizes of tensors) .* must match": "Two tensors that meet here differ along an axis.",
     r"in-?place operation": "Something is changed in place that the gradient still needs: make a new tensor.",
-    r"does not require grad": "The graph was cut on the way: detach, no_grad, .item() or .data.",
+    r"does not require grad": (
+        "The graph was cut on the way (detach, no_grad, .item() or .data), or nothing that is trained goes in."
+    ),
     r"cannot assign .* before Module": "`super().__init__()` must come first in `__init__`.",
     r"__init__\(\) missing \d+ required": "A class is called here without all that its `__init__` needs.",
     r"missing \d+ required positional": "Compare the parameters with the ones in the docstring, name by name.",

@@ -116,7 +116,7 @@
 # - self.mask_token, std=0.02
 # + self.mask_token, 0.02
 
-# %% wrong Predictor: a standard normal mask token | the standard deviation is not set
+# %% wrong Predictor: a standard normal mask token | the standard deviation is about 1, as where it is not set
 # - torch.zeros(1, 1, predictor_dim)
 # + torch.randn(1, 1, predictor_dim)
 # - nn.init.trunc_normal_(self.mask_token, std=0.02)
