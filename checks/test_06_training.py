@@ -33,7 +33,9 @@ def test_learning_rate_at_warms_up_on_a_line(learner):
     for total, warmup, options in rated_schedules():
         rates, steps = schedules.Rates(**options), sorted({0, 1, warmup // 2, warmup - 1})
         expected = schedules.line(rates.start, rates.peak, steps, warmup)
-        mistakes = Later(schedules.warmup_mistakes, steps, total, warmup, rates)
+        every = list(range(warmup))
+        whole = learner(calls.learning_rates, every, total, warmup, options)
+        mistakes = Later(schedules.explaining, schedules.warmup_mistakes, whole, every, steps, total, warmup, rates)
         got = learner(calls.learning_rates, steps, total, warmup, options)
         likely = "In the warm-up the rate is start + (peak - start) * step / warmup_steps."
         schedules.compare(got, expected, learner.called, mistakes, likely)
@@ -45,7 +47,9 @@ def test_learning_rate_at_falls_on_half_a_cosine(learner):
     for total, warmup, options in rated_schedules():
         rates, steps = schedules.Rates(**options), sorted({warmup, warmup + 1, (warmup + total) // 2, total - 1})
         expected = schedules.half_cosines(rates.peak, rates.end, steps, warmup, total)
-        mistakes = Later(schedules.fall_mistakes, steps, total, warmup, rates)
+        every = list(range(warmup, total + 1))
+        whole = learner(calls.learning_rates, every, total, warmup, options)
+        mistakes = Later(schedules.explaining, schedules.fall_mistakes, whole, every, steps, total, warmup, rates)
         got = learner(calls.learning_rates, steps, total, warmup, options)
         likely = (
             "progress = (step - warmup_steps) / (total_steps - warmup_steps); end + (peak - end) * (1 + cos(pi * "
@@ -58,8 +62,9 @@ def test_learning_rate_at_falls_on_half_a_cosine(learner):
 def test_learning_rate_at_ends_at_end(learner):
     """At step == total_steps the rate is end."""
     for total, warmup, options in (*rated_schedules(), (5, 4, schedules.draw_rates())):  # the last: one step of fall
-        rates = schedules.Rates(**options)
-        mistakes = Later(schedules.last_rate_mistakes, total, warmup, rates)
+        rates, every = schedules.Rates(**options), list(range(warmup, total + 1))
+        whole = learner(calls.learning_rates, every, total, warmup, options)
+        mistakes = Later(schedules.explaining, schedules.fall_mistakes, whole, every, [total], total, warmup, rates)
         got = learner(calls.learning_rates, [total], total, warmup, options)
         likely = "The cosine's progress must be exactly 1 at step == total_steps."
         schedules.compare(got, [rates.end], learner.called, mistakes, likely)
@@ -84,8 +89,9 @@ def test_learning_rate_at_needs_no_warmup(learner):
 def test_weight_decay_at_reaches_both_ends(learner):
     """The weight decay is start at step 0 and end at step == total_steps."""
     for total, options in ((10, {}), (7, schedules.draw_decays())):
-        decays = schedules.Decays(**options)
-        mistakes = Later(schedules.decay_end_mistakes, total, decays)
+        decays, every = schedules.Decays(**options), list(range(total + 1))
+        whole = learner(calls.weight_decays, every, total, options)
+        mistakes = Later(schedules.explaining, schedules.decay_mistakes, whole, every, [0, total], total, decays)
         got = learner(calls.weight_decays, [0, total], total, options)
         likely = "progress = step / total_steps is 0 at the first of these steps and 1 at the last."
         schedules.compare(got, list(decays), learner.called, mistakes, likely)
@@ -97,7 +103,9 @@ def test_weight_decay_at_rises_on_half_a_cosine(learner):
     for total, options in ((10, {}), (7, schedules.draw_decays())):
         decays, steps = schedules.Decays(**options), [1, 2, total // 2, total - 1]
         expected = schedules.half_cosines(decays.start, decays.end, steps, 0, total)
-        mistakes = Later(schedules.decay_rise_mistakes, steps, total, decays)
+        every = list(range(total + 1))
+        whole = learner(calls.weight_decays, every, total, options)
+        mistakes = Later(schedules.explaining, schedules.decay_mistakes, whole, every, steps, total, decays)
         got = learner(calls.weight_decays, steps, total, options)
         likely = "progress = step / total_steps; start + (end - start) * (1 - cos(pi * progress)) / 2."
         schedules.compare(got, expected, learner.called, mistakes, likely)

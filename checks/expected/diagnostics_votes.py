@@ -129,7 +129,7 @@ def wrong_votes(bank: Tensor, labels: Tensor, queries: Tensor, k: int) -> dict[s
 def draw_easy(directions: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """A bank with three rows near each direction, their labels, queries along directions, and the queries' labels.
 
-    Whoever gives the same label to all queries gets no share that another mistake gives: 3 (of 7 queries), 1 or 0 right.
+    Whoever gives all queries the same label gets a share that no mistake gives: 3 of 7, 1 or none are right.
     """
     bank = directions.repeat(3, 1) + 0.05 * torch.randn(12, 4)
     which = torch.randperm(4)[torch.tensor([3, 3, 0, 1, 2, 0, 0][:count])]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from checks.tool.expect import Later, Mistakes, expect_close
+from checks.tool.expect import Later, Mistakes, expect_close, find_difference
 
 A_TENSOR: Mistakes = {"This is a tensor: a schedule gives a float (math.cos, or .item() at the end).": torch.Size([])}
 
@@ -58,6 +58,25 @@ def compare(got: list[Any], expected: list[float], called: str, mistakes: Mistak
     tensors = [value for value in got if isinstance(value, Tensor)]
     first = (tensors[0], expected[0]) if tensors else (got, expected)
     expect_close(*first, called=called, mistakes=mistakes, likely=likely, rtol=1e-5, atol=1e-9)
+
+
+def explaining(
+    work_out: Callable[..., Mistakes], whole: list[Any], every: list[int], steps: list[int], *rest: Any
+) -> Mistakes:
+    """The mistakes that explain all of the values at the steps `every`, and what they give at `steps` among them.
+
+    Two values alone would fit several: a whole period of the cosine ends where one does that never left its start.
+    """
+    return {
+        sentence: wrong if isinstance(wrong, torch.Size) else [wrong[every.index(step)] for step in steps]
+        for sentence, wrong in work_out(every, *rest).items()
+        if isinstance(wrong, torch.Size) or find_difference(whole, wrong, 1e-5, 1e-9) is None
+    }
+
+
+def but_the_last(right: list[float], wrong: dict[str, float], step_before: str) -> Mistakes:
+    """What comes if the value at the last step alone is wrong."""
+    return {sentence: [*right[:-1], value] for sentence, value in {**wrong, step_before: right[-2]}.items()}
 
 
 def other_curves(begin: float, end: float, steps: list[int], since: int, total: int) -> Mistakes:
@@ -139,6 +158,15 @@ def fall_mistakes(steps: list[int], total: int, warmup: int, rates: Rates) -> Mi
     peak, start, end = rates
     return {
         **A_TENSOR,
+        "The rate falls to 0: it falls to end.": half_cosines(peak, 0, steps, warmup, total),
+        **but_the_last(
+            half_cosines(peak, end, steps, warmup, total),
+            {
+                "The rate starts anew at the last step: progress is 1 there, not 0.": start,
+                "The rate is at peak again at the last step: progress is 1 there, not 0.": peak,
+            },
+            "This is the rate of the step before: end belongs to step == total_steps.",
+        ),
         "The cosine runs over all steps: it starts after the warm-up, (step - warmup_steps) / (total_steps - "
         "warmup_steps).": half_cosines(peak, end, steps, 0, total),
         "The steps of the warm-up are not taken off: progress is (step - warmup_steps) / (total_steps - "
@@ -149,26 +177,15 @@ def fall_mistakes(steps: list[int], total: int, warmup: int, rates: Rates) -> Mi
         "The fall begins at start: it begins at peak.": half_cosines(start, end, steps, warmup, total),
         "The fall goes to start: it goes to end.": half_cosines(peak, start, steps, warmup, total),
         "The rate stays at peak after the warm-up (`//` would round the progress down to 0).": [peak] * len(steps),
+        "The rate stays at peak up to the last step (`//` would round the progress down to 0).": [
+            peak if step < total else end for step in steps
+        ],
         "The arguments peak and end are ignored: these are the defaults.": half_cosines(
             1e-3, 1e-6, steps, warmup, total
         ),
         "The argument end is ignored: this is its default.": half_cosines(peak, 1e-6, steps, warmup, total),
         "The argument peak is ignored: this is its default.": half_cosines(1e-3, end, steps, warmup, total),
         **other_curves(peak, end, steps, warmup, total),
-    }
-
-
-def last_rate_mistakes(total: int, warmup: int, rates: Rates) -> Mistakes:
-    peak, start, end = rates
-    return {
-        **A_TENSOR,
-        "The rate falls to 0: it falls to end.": [0.0],
-        "The rate starts anew at the last step: progress is 1 there, not 0.": [start],
-        "The rate is at peak again at the last step: progress is 1 there, not 0.": [peak],
-        "This is the rate of the step before: end belongs to step == total_steps.": half_cosines(
-            peak, end, [total - 1], warmup, total
-        ),
-        **other_curves(peak, end, [total], warmup, total),
     }
 
 
@@ -183,25 +200,22 @@ def no_warmup_mistakes(first: float, steps: list[int], total: int, rates: Rates)
     }
 
 
-def decay_end_mistakes(total: int, decays: Decays) -> Mistakes:
+def decay_mistakes(steps: list[int], total: int, decays: Decays) -> Mistakes:
     start, end = decays
     return {
         **A_TENSOR,
-        "The curve runs the wrong way, from end to start: the weight decay grows.": [end, start],
-        "The last value is start again: progress is 1 at step == total_steps, not 0.": [start, start],
-        "The arguments start and end are ignored: these are the defaults.": [0.04, 0.4],
-        "The last value is that of the step before: end belongs to step == total_steps.": half_cosines(
-            start, end, [0, total - 1], 0, total
+        "The curve runs the wrong way, from end to start: the weight decay grows.": half_cosines(
+            end, start, steps, 0, total
         ),
-        **other_curves(start, end, [0, total], 0, total),
-    }
-
-
-def decay_rise_mistakes(steps: list[int], total: int, decays: Decays) -> Mistakes:
-    start, end = decays
-    return {
-        **A_TENSOR,
+        **but_the_last(
+            half_cosines(start, end, steps, 0, total),
+            {"The last value is start again: progress is 1 at step == total_steps, not 0.": start},
+            "The last value is that of the step before: end belongs to step == total_steps.",
+        ),
         "The weight decay stays at start (`//` would round the progress down to 0).": [start] * len(steps),
+        "The weight decay stays at start up to the last step (`//` would round the progress down to 0).": [
+            start if step < total else end for step in steps
+        ],
         "The weight decay is at end from the start.": [end] * len(steps),
         "The arguments start and end are ignored: these are the defaults.": half_cosines(0.04, 0.4, steps, 0, total),
         "The argument start is ignored: this is its default.": half_cosines(0.04, end, steps, 0, total),
