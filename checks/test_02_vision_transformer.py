@@ -179,8 +179,8 @@ def test_block_leaves_its_input(learner):
 def test_block_passes_gradients(learner):
     """Gradients reach the tokens and all weights, through both residuals."""
     dim, num_heads = 8, 2
-    weights = block_oracle.draw_weights(block_oracle.block_shapes(dim))
-    tokens, direction = torch.randn(2, 4, dim), torch.randn(2, 4, dim)
+    weights, tokens = block_oracle.draw_block(2, 4, dim, num_heads, torch.float32)
+    direction = torch.randn(2, 4, dim)
     got, stand_ins = learner(calls.block_gradients, (dim, num_heads), weights, tokens, direction)
     expected = block_oracle.gradients(block_oracle.pre_norm, tokens, weights, direction, num_heads, stand_ins)
     expect_gradients(got, expected, called=learner.called, rtol=1e-3, atol=1e-4)

@@ -11,9 +11,10 @@ from types import ModuleType
 import pytest
 
 from checks.grader.judging.manifest import sent
-from checks.tool.exercise import catalogue, check_files, checks_of
+from checks.tool.exercise import Check, catalogue, check_files, checks_by_exercise, checks_of
 from checks.tool.learner import Learner, Verdict, run_check, run_checks
 from solutions.misconceptions import Answer, answers, exercises, load, stub
+from solutions.misconceptions.claims import Outcome, falsehoods, judged
 
 # The count of checks a lesson: a check that vanishes is noticed
 COUNT = {
@@ -42,8 +43,13 @@ def source_of(lesson: str) -> str:
 
 
 @functools.cache
+def outcomes_of(answer: Answer) -> dict[Check, Outcome]:
+    checks, module = checks_by_exercise(answer.lesson)[answer.exercise], answer.load()
+    return {check: judged(check, module, SEED) for check in checks}
+
+
 def verdicts_of(answer: Answer) -> dict[str, Verdict]:
-    return verdicts(answer.lesson, answer.exercise, answer.load())
+    return {check.__name__: verdict for check, (verdict, _) in outcomes_of(answer).items()}
 
 
 def of_lessons(*, right: bool) -> list:
@@ -67,6 +73,15 @@ def test_a_wrong_answer_fails_and_its_mistake_is_named(answer):
     assert {verdict.status for verdict in found.values()} <= {"passed", "failed"}, f"seed {SEED}: {found}"
     assert answer.phrase.lower() in text, f"seed {SEED}: not said:\n" + "\n".join(pages)
     assert not answer.false or answer.false.lower() not in text, f"seed {SEED}: said:\n" + "\n".join(pages)
+
+
+@pytest.mark.parametrize("lesson", LESSONS[3:])  # of all lessons: python -m solutions.misconceptions.claims
+def test_what_is_said_of_a_wrong_answer_is_so(lesson):
+    for answer in answers(lesson):
+        if answer.phrase:
+            module = answer.load()
+            for check, outcome in outcomes_of(answer).items():
+                assert not list(falsehoods(check, module, outcome, [SEED + 1])), answer.title
 
 
 @pytest.mark.parametrize("answer", of_lessons(right=True))
