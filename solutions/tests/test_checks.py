@@ -75,6 +75,36 @@ def test_a_wrong_answer_fails_and_its_mistake_is_named(answer):
     assert not answer.false or answer.false.lower() not in text, f"seed {SEED}: said:\n" + "\n".join(pages)
 
 
+# Answers that show by chance, if a check lets chance decide: words of their titles
+LUCKY = (
+    "always smaller than the grid",
+    "low + u * high",
+    "ends in place of lengths",
+    "a random subset of the block",
+    "one too large, as for a cls token",
+    "column-major indices",
+    "the default scale whatever",
+    "the context is random patches",
+    "roll without dims",
+    "the row's number for its label",
+    "absolute differences",
+    "the first bank image",
+    "torch's default eps",
+    "eps 1e-12",
+)
+
+
+@pytest.mark.parametrize("title", LUCKY)
+def test_the_points_do_not_depend_on_the_seed(title):
+    found = [answer for lesson in LESSONS for answer in answers(lesson) if answer.phrase and title in answer.title]
+    assert found
+    for answer in found:
+        checks, module = checks_by_exercise(answer.lesson)[answer.exercise], answer.load()
+        expected = {name: verdict.earned for name, verdict in verdicts_of(answer).items()}
+        for seed in range(2, 6):
+            assert {verdict.check: verdict.earned for verdict in run_checks(checks, module, seed)} == expected, seed
+
+
 @pytest.mark.parametrize("lesson", LESSONS[3:])  # of all lessons: python -m solutions.misconceptions.claims
 def test_what_is_said_of_a_wrong_answer_is_so(lesson):
     for answer in answers(lesson):
