@@ -248,7 +248,7 @@ class Attention(nn.Module):
 # - return self.proj(gathered)
 # + return tokens + self.proj(gathered)
 
-# %% wrong Attention: weights detached | the graph is cut
+# %% wrong Attention: weights detached | cuts a part of the graph
 # - weights @ value
 # + weights.detach() @ value
 
@@ -594,7 +594,7 @@ class MLP(nn.Module):
 # + tokens += self.mlp(self.norm2(tokens))
 # +         return tokens
 
-# %% wrong Block: the residual is detached | the graph is cut
+# %% wrong Block: the residual is detached | cuts a part of the graph
 # - tokens = tokens + self.attn
 # + tokens = tokens.clone().detach() + self.attn
 
