@@ -47,6 +47,7 @@ class Submission:
     entry: Entry | None = None
     notes: list[str] = field(default_factory=list)
     submitted: str | None = None  # ISO 8601
+    origin: str = ""
 
     @property
     def label(self) -> str | None:
@@ -116,7 +117,7 @@ def sort_out(entries: list[Entry], ignored: list[str], lessons: list[str], form:
             ignored += [f"{top}: {why}"] if len(entry.parts) == 1 else []
         elif owner and owner.file:
             files = students.setdefault(owner.student, [])
-            entry = replace(entry, submitted=owner.submitted, note=owner.note)
+            entry = replace(entry, submitted=owner.submitted, note=owner.note, origin=owner.origin)
             if owner.file.lower().endswith(".zip"):
                 files += unpacked(replace(entry, parts=(owner.file,)))
             elif lesson := names_lesson(owner.file, lessons):
@@ -129,7 +130,7 @@ def sort_out(entries: list[Entry], ignored: list[str], lessons: list[str], form:
         elif not flat and (rest or entry.is_folder or (entry.refused and suffix(top) not in SUFFIXES)):
             alone = [owner.student if owner else top], owner.submitted if owner else None
             people, submitted = members.get(top, alone)
-            entry = replace(entry, submitted=submitted)
+            entry = replace(entry, submitted=submitted, origin=owner.origin if owner else "")
             found: list[Entry] = []
             if not matters(rest):
                 ignored += [f"{'/'.join(entry.parts)}: {entry.refused}"] if entry.refused else []
@@ -208,7 +209,7 @@ def unpacked(entry: Entry) -> list[Entry]:
         if suffix(member.parts[-1]) in SUFFIXES and not any(map(HIDDEN.match, member.parts)) and not member.is_folder:
             in_lesson = member.parts[-2:-1] and member.parts[-2] in LESSON_NAMES
             parts = member.parts[-2:] if in_lesson else member.parts[-1:]
-            found.append(replace(member, parts=parts, submitted=entry.submitted, note=entry.note))
+            found.append(replace(entry, parts=parts, read=member.read, refused=member.refused))
     return found[:FOLDER_FILES]
 
 
@@ -276,7 +277,7 @@ def submission_of(student: str, lesson: str, entries: list[Entry], lessons: list
         return Submission(
             student, lesson, Status.MISSING, f"several files could be meant, so none was graded: {several}."
         )
-    made = Submission(student, lesson, entry=meant[0])
+    made = Submission(student, lesson, entry=meant[0], origin=meant[0].origin)
     if not any(exact):
         expected = f"{folder_name(lesson)}{PurePosixPath(meant[0].name).suffix}"
         made.notes.append(f"{made.label} was graded: there is no {expected}.")

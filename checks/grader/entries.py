@@ -24,6 +24,7 @@ class Entry:
     flat: bool = False  # its name holds a student and a lesson
     submitted: str | None = None  # ISO 8601, where its name says so
     note: str = ""  # what else its name says
+    origin: str = ""  # what the submissions call its student, where it is another name than the grader's
 
     @property
     def is_folder(self) -> bool:
