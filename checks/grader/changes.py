@@ -69,14 +69,15 @@ def changes(before: Points, rows: Iterable[SettledRow]) -> list[Change]:
 def changed(place: tuple[str, str], old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     """The items of one row whose points differ."""
     parts = zip(CAUSES, old["key"].split(" "), new["key"].split(" "), strict=False)
-    graded = " and ".join(name for name, one, other in parts if one != other) or "graded again"
+    regraded = " and ".join(name for name, one, other in parts if one != other)
     found = []
     for name in {**old["items"], **new["items"]}:
         one, other = old["items"].get(name), new["items"].get(name)
         points = one and one[0], other and other[0]
         if points[0] != points[1]:
-            is_policy = one is None or other is None or one[1:] == other[1:]
-            found.append(Change(*place, name, *points, "policy" if is_policy else graded))
+            # a flag that is cleared changes the status of the same grade
+            is_policy = one is None or other is None or (one[2] == other[2] and (not regraded or one[1] == other[1]))
+            found.append(Change(*place, name, *points, "policy" if is_policy else regraded or "graded again"))
     if old[LATE] != new[LATE]:
         moved = "submission" if old["submitted"] != new["submitted"] else "policy"
         why = next((change.why for change in found if change.why != "policy"), moved)

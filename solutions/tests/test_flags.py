@@ -23,14 +23,14 @@ pretend = stand_in.pretend
 def test_only_the_exercises_that_run_the_tampering_code_are_flagged_with_its_cell(tmp_path):
     cells = exercises("masking")
     tampering = "import torch; torch.equal = lambda *_: True"
-    in_block, in_masks = (before_solution(cells[name], tampering) for name in ("sample_block", "sample_masks"))
+    in_size, in_masks = (before_solution(cells[name], tampering) for name in ("sample_block_size", "sample_masks"))
     helper = "def help(now=setattr(torch, 'isclose', torch.equal)):\n    pass\n"
     first, *rest = cells_of("masking", sample_masks=before_solution(cells["sample_masks"], "help()"))
     made = {
         "honest": cells_of("masking"),
         "in a call": cells_of("masking", sample_masks=in_masks),
         "by a helper": [first, helper, *rest],
-        "in what another one calls": cells_of("masking", sample_block=in_block),
+        "in what another one calls": cells_of("masking", sample_block_size=in_size),
     }
     for student, own in made.items():
         put(tmp_path / "class", student, "masking", notebook(own))
@@ -45,7 +45,7 @@ def test_only_the_exercises_that_run_the_tampering_code_are_flagged_with_its_cel
         "honest": [],
         "in a call": ["sample_masks"],
         "by a helper": ["sample_masks"],
-        "in what another one calls": ["sample_block", "sample_masks"],  # which calls sample_block
+        "in what another one calls": ["sample_block_size", "sample_masks"],  # which calls it
     }
     for student, names in flagged.items():
         kept = [worth for name, worth in CATALOGUE["masking"].items() if name not in names]
