@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -20,43 +20,20 @@ from pathlib import Path, PurePosixPath
 from zoneinfo import ZoneInfo
 
 from checks.grader import layouts
+from checks.grader.entries import HIDDEN, Entry, Unreadable, decoded, kind_of
 from checks.grader.judging.results import Status
 from checks.grader.limits import CLASS_FILES, FOLDER_FILES, NAMED_FILES
+from checks.grader.zips import zip_entries
 from lessons import LESSONS, NOTEBOOK_LIMIT, folder_name
 
 SUFFIXES = (".ipynb", ".py")
 STAMP = "timestamp.txt"  # nbgrader's
-HIDDEN = re.compile(r"^(\.|__MACOSX$)")
 LESSON_NAMES = {name for lesson in LESSONS for name in (lesson, folder_name(lesson))}
 REPOSITORY = "lessons"  # the folder of a clone of the course in which the lessons lie
 
 
 class CollectError(Exception):
     """There is nothing to grade at this place. The message is one sentence."""
-
-
-class Unreadable(Exception):
-    """A file of a submission can't be read. The message is a clause that says why."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A file or folder below SUBMISSIONS, or what stands in its place. read: its bytes, or raises Unreadable."""
-
-    parts: tuple[str, ...]
-    read: Callable[[], bytes] | None = None  # None: a folder
-    refused: str = ""  # why it may not be opened
-    flat: bool = False  # its name holds a student and a lesson
-    submitted: str | None = None  # ISO 8601, where its name says so
-    note: str = ""  # what else its name says
-
-    @property
-    def is_folder(self) -> bool:
-        return self.read is None and not self.refused
-
-    @property
-    def name(self) -> str:
-        return decoded(self.parts[-1])
 
 
 @dataclass
@@ -70,6 +47,7 @@ class Submission:
     entry: Entry | None = None
     notes: list[str] = field(default_factory=list)
     submitted: str | None = None  # ISO 8601
+    origin: str = ""
 
     @property
     def label(self) -> str | None:
@@ -139,7 +117,7 @@ def sort_out(entries: list[Entry], ignored: list[str], lessons: list[str], form:
             ignored += [f"{top}: {why}"] if len(entry.parts) == 1 else []
         elif owner and owner.file:
             files = students.setdefault(owner.student, [])
-            entry = replace(entry, submitted=owner.submitted, note=owner.note)
+            entry = replace(entry, submitted=owner.submitted, note=owner.note, origin=owner.origin)
             if owner.file.lower().endswith(".zip"):
                 files += unpacked(replace(entry, parts=(owner.file,)))
             elif lesson := names_lesson(owner.file, lessons):
@@ -152,7 +130,7 @@ def sort_out(entries: list[Entry], ignored: list[str], lessons: list[str], form:
         elif not flat and (rest or entry.is_folder or (entry.refused and suffix(top) not in SUFFIXES)):
             alone = [owner.student if owner else top], owner.submitted if owner else None
             people, submitted = members.get(top, alone)
-            entry = replace(entry, submitted=submitted)
+            entry = replace(entry, submitted=submitted, origin=owner.origin if owner else "")
             found: list[Entry] = []
             if not matters(rest):
                 ignored += [f"{'/'.join(entry.parts)}: {entry.refused}"] if entry.refused else []
@@ -231,13 +209,8 @@ def unpacked(entry: Entry) -> list[Entry]:
         if suffix(member.parts[-1]) in SUFFIXES and not any(map(HIDDEN.match, member.parts)) and not member.is_folder:
             in_lesson = member.parts[-2:-1] and member.parts[-2] in LESSON_NAMES
             parts = member.parts[-2:] if in_lesson else member.parts[-1:]
-            found.append(replace(member, parts=parts, submitted=entry.submitted, note=entry.note))
+            found.append(replace(entry, parts=parts, read=member.read, refused=member.refused))
     return found[:FOLDER_FILES]
-
-
-def decoded(name: str) -> str:
-    """A file's name as text that any file can hold: bytes that are no UTF-8 as escapes."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def no_two_alike(names: Iterable[str]) -> dict[str, str]:
@@ -304,7 +277,7 @@ def submission_of(student: str, lesson: str, entries: list[Entry], lessons: list
         return Submission(
             student, lesson, Status.MISSING, f"several files could be meant, so none was graded: {several}."
         )
-    made = Submission(student, lesson, entry=meant[0])
+    made = Submission(student, lesson, entry=meant[0], origin=meant[0].origin)
     if not any(exact):
         expected = f"{folder_name(lesson)}{PurePosixPath(meant[0].name).suffix}"
         made.notes.append(f"{made.label} was graded: there is no {expected}.")
@@ -337,6 +310,18 @@ def submitted_at(entry: Entry, stamp: Entry | None) -> tuple[str | None, str]:
         when.astimezone(timezone.utc)  # raises what can't be compared with a deadline: year 1, east of Greenwich
         return when.isoformat(), ""
     return entry.submitted, f"{STAMP} is not to be read as a time ({decoded(text)[:50]!r}): when it came is not known."
+
+
+def without_wrapper(entries: list[Entry]) -> list[Entry]:
+    """The entries below the one folder in which all others lie, if it is no student's: a student's holds lessons."""
+    visible = [entry for entry in entries if not any(map(HIDDEN.match, entry.parts))]
+    inner = [entry.parts[1:] for entry in visible if len(entry.parts) > 1]
+    is_students = any(PurePosixPath(parts[0]).stem in LESSON_NAMES for parts in inner)
+    holds_students = any(len(parts) > 1 or flat_name(parts[0], list(LESSONS)) for parts in inner)
+    if len({entry.parts[0] for entry in visible}) != 1 or is_students or not holds_students:
+        return entries
+    hidden = [entry for entry in entries if HIDDEN.match(entry.parts[0])]
+    return hidden + [replace(entry, parts=entry.parts[1:]) for entry in visible if entry.parts[1:]]
 
 
 # A folder
@@ -377,15 +362,6 @@ def walk(place: Path, parts: tuple[str, ...]) -> Iterator[Entry]:
             yield Entry(here, None, kind_of(status.st_mode))
 
 
-def kind_of(mode: int) -> str:
-    kinds = {
-        stat.S_IFLNK: "a link, which is never followed",
-        stat.S_IFIFO: "a pipe and no file",
-        stat.S_IFSOCK: "a socket and no file",
-    }
-    return kinds.get(stat.S_IFMT(mode), "a device and no file")
-
-
 def read_below(place: Path, parts: tuple[str, ...]) -> bytes:
     """The bytes of a regular file, reached without following a link anywhere below place. Raises Unreadable."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -405,73 +381,4 @@ def read_below(place: Path, parts: tuple[str, ...]) -> bytes:
         raise Unreadable(f"it can't be opened ({(error.strerror or str(error)).lower()})") from None
     if len(content) > NOTEBOOK_LIMIT:
         raise Unreadable(f"it has more than {NOTEBOOK_LIMIT >> 20} MB: clear its outputs, then save it")
-    return content
-
-
-# A zip
-
-
-def zip_entries(place: Path | io.BytesIO, ignored: list[str]) -> Iterator[Entry]:
-    """The members of a zip. Those that could reach outside, or are too many, are named in `ignored`."""
-    archive = zipfile.ZipFile(place)
-    members = archive.infolist()
-    if len(members) > CLASS_FILES:
-        ignored.append(f"{members[CLASS_FILES].filename} and what follows: beyond {CLASS_FILES} members")
-    seen: set[tuple[str, ...]] = set()
-    for info in members[:CLASS_FILES]:
-        name = info.filename.replace("\\", "/")  # some zips of Windows
-        parts = PurePosixPath(name).parts
-        if name.startswith("/") or re.match(r"[A-Za-z]:", name):
-            ignored.append(f"{info.filename}: a member with an absolute path")
-            continue
-        if ".." in parts:
-            ignored.append(f"{info.filename}: a member that points outside (..)")
-            continue
-        if not parts:
-            ignored.append("a member without a name")
-            continue
-        for depth in range(1, len(parts)):  # folders have no members of their own in some zips
-            if parts[:depth] not in seen:
-                seen.add(parts[:depth])
-                yield Entry(parts[:depth])
-        refused = ""
-        if (mode := info.external_attr >> 16) and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            refused = kind_of(mode)
-        elif name.endswith("/"):
-            if parts not in seen:
-                yield Entry(parts)
-        elif info.file_size > NOTEBOOK_LIMIT:
-            refused = f"a member of more than {NOTEBOOK_LIMIT >> 20} MB"
-        elif info.flag_bits & 1:
-            refused = "an encrypted member"
-        elif parts in seen:
-            ignored.append(f"{info.filename}: a second member of the same name")
-        else:
-            yield Entry(parts, partial(read_member, archive, info))
-        if refused:
-            yield Entry(parts, None, refused)
-        seen.add(parts)
-
-
-def without_wrapper(entries: list[Entry]) -> list[Entry]:
-    """The entries below the one folder in which all others lie, if it is no student's: a student's holds lessons."""
-    visible = [entry for entry in entries if not any(map(HIDDEN.match, entry.parts))]
-    inner = [entry.parts[1:] for entry in visible if len(entry.parts) > 1]
-    is_students = any(PurePosixPath(parts[0]).stem in LESSON_NAMES for parts in inner)
-    holds_students = any(len(parts) > 1 or flat_name(parts[0], list(LESSONS)) for parts in inner)
-    if len({entry.parts[0] for entry in visible}) != 1 or is_students or not holds_students:
-        return entries
-    hidden = [entry for entry in entries if HIDDEN.match(entry.parts[0])]
-    return hidden + [replace(entry, parts=entry.parts[1:]) for entry in visible if entry.parts[1:]]
-
-
-def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """The bytes of a member; its stated size is not believed. Raises Unreadable."""
-    try:
-        with archive.open(info) as member:
-            content = member.read(NOTEBOOK_LIMIT + 1)
-    except Exception as error:  # zipfile.BadZipFile, zlib.error, lzma.LZMAError, whatever damage makes a decoder raise
-        raise Unreadable(f"it can't be unpacked ({type(error).__name__})") from None
-    if len(content) > NOTEBOOK_LIMIT:
-        raise Unreadable(f"it unpacks to more than {NOTEBOOK_LIMIT >> 20} MB")
     return content

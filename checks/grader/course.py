@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -20,8 +20,7 @@ from checks.grader.judging.results import ExerciseResult, Result, Row, Status
 from checks.grader.judging.sandbox import Sandbox
 from checks.grader.limits import TRIES
 from checks.grader.record import NAME, Record, read_record
-from checks.grader.remembered import NAME as COURSE
-from checks.grader.remembered import read_seed, seed_of_class
+from checks.grader.remembered import Course, read_course
 from checks.grader.reports.text import shown
 from checks.grader.workers import Task, Workers
 from checks.tool.exercise import checks_by_exercise
@@ -54,7 +53,7 @@ class ClassRun:
         self.bar = tqdm(total=total, unit=" submissions", smoothing=0.05, disable=plan.quiet)
 
     def rows(self) -> list[Row]:
-        """Grade what the record doesn't hold yet -> the rows of the class, in order.
+        """Grade what the record doesn't hold yet -> the rows of the lessons that are graded, in order.
 
         A row without a result is "ungraded": the grader failed twice, and nothing is recorded.
         """
@@ -76,7 +75,14 @@ class ClassRun:
         finally:
             if workers:
                 workers.close(at_once)
+        self.see_who_left()
         return [self.row(submission) for submission in self.order]
+
+    def see_who_left(self) -> None:
+        here = {(submission.student, submission.lesson) for submission in self.order}
+        for place in self.record.rows:
+            if place[1] in self.plan.lessons and place not in here and place not in self.record.gone:
+                self.record.leave(place)
 
     def next_task(self, tasks: Iterator[Task]) -> Task | None:
         return self.again.popleft() if self.again else next(tasks, None)
@@ -89,6 +95,7 @@ class ClassRun:
             self.order.append(submission)
             known = self.record.rows.get((submission.student, submission.lesson))
             if known and known.key == key and not self.plan.regrade:
+                self.keep_up(known, submission)
                 self.bar.update()
             elif content is None:
                 result = Result(submission.status or Status.MISSING, submission.reason)
@@ -97,11 +104,11 @@ class ClassRun:
                 yield Task(submission, content, self.plan.seed, key)
 
     def key_of(self, submission: Submission, content: bytes | None) -> str:
-        """What a result is kept under: content and name of the file, the checks, the seed, the tier and the limits."""
-        status = submission.status or ""
-        facts = [self.checks[submission.lesson], submission.label, status, submission.reason]
-        about = json.dumps([*facts, self.plan.seed, self.sandbox.tier, asdict(self.plan.limits)])
-        return hashlib.sha256(about.encode() + hashlib.sha256(content or b"").digest()).hexdigest()
+        """What a result is kept under: a digest for each of changes.CAUSES."""
+        handed_in = json.dumps([submission.label, submission.status or "", submission.reason])
+        settings = json.dumps([self.plan.seed, self.sandbox.tier, asdict(self.plan.limits)])
+        parts = (handed_in.encode() + (content or b""), self.checks[submission.lesson].encode(), settings.encode())
+        return " ".join(hashlib.sha256(part).hexdigest() for part in parts)
 
     def finish(self, task: Task, result: Result | Exception) -> None:
         """Keep a result, or have the submission tried again, or give it up."""
@@ -115,6 +122,12 @@ class ClassRun:
             tqdm.write(shown(f"not graded: {student}, {lesson}: {result}"), file=sys.stderr)
             self.bar.update()
 
+    def keep_up(self, known: Row, submission: Submission) -> None:
+        """Write down what is new about a row whose grade stands: when it came, how it returns, or that it is back."""
+        row = replace(known, submitted=submission.submitted, origin=submission.origin)
+        if row != known or (row.student, row.lesson) in self.record.gone:
+            self.record.add(row)
+
     def keep(self, submission: Submission, key: str, result: Result) -> None:
         self.record.add(row_of(submission, result, key, self.sandbox.tier))
         self.bar.update()
@@ -122,7 +135,7 @@ class ClassRun:
     def row(self, submission: Submission) -> Row:
         place = submission.student, submission.lesson
         if place not in self.failures:
-            return replace(self.record.rows[place], submitted=submission.submitted)
+            return self.record.rows[place]
         reason = f"the grader failed, and nothing is recorded: {self.failures[place]}"
         row = row_of(submission, Result(Status.UNGRADED, reason))
         exercises = {name: replace(entry, points=None, earned=None) for name, entry in row.exercises.items()}
@@ -147,6 +160,7 @@ def row_of(submission: Submission, result: Result, key: str = "", tier: str = ""
         seconds=round(result.seconds, 3),
         key=key,
         tier=tier,
+        origin=submission.origin,
     )
 
 
@@ -156,9 +170,10 @@ def in_shard(student: str, shard: tuple[int, int]) -> bool:
     return int.from_bytes(hashlib.sha256(student.encode()).digest()[:8], "big") % count == number - 1
 
 
-def merged(folders: list[Path], record: Record) -> list[Row]:
-    """The records of shards, joined -> their rows in the order of the course. Raises GradeError, RecordError."""
-    seeds = sorted({read_seed(folder / COURSE) for folder in folders if (folder / COURSE).exists()})
+def merged(folders: list[Path], record: Record) -> Course:
+    """Join the records of shards -> what the shards remember. Raises GradeError, PolicyError, RecordError."""
+    courses = [read_course(folder) for folder in folders]
+    seeds = sorted({course.seed for course in courses if course.seed is not None})
     if len(seeds) > 1:
         raise GradeError(
             f"the shards were graded with different seeds ({', '.join(map(str, seeds))}), so that the same answer may "
@@ -168,9 +183,17 @@ def merged(folders: list[Path], record: Record) -> list[Row]:
         path = folder / NAME
         if not path.exists():
             raise GradeError(f"{folder} holds no {NAME}: give the --out folders of the shards to --merge.")
-        for place, row in read_record(path)[0].items():
-            if record.rows.get(place) != row:
+        found = read_record(path)
+        for place, row in found.rows.items():
+            if place not in found.gone and (record.rows.get(place) != row or place in record.gone):
                 record.add(row)
-    for seed in seeds:
-        seed_of_class(record.path.parent, seed)
-    return sorted(record.rows.values(), key=lambda row: (LESSONS.index(row.lesson), row.student))
+        for place, (key, reason) in found.cleared.items():
+            if record.cleared.get(place) != (key, reason):
+                record.clear(place, key, reason)
+    return Course(seeds[0] if seeds else None).opened([row.lesson for row in record.rows.values()])
+
+
+def rows_of(record: Record, lessons: Collection[str]) -> list[Row]:
+    """What the record holds of these lessons, in the order of the course."""
+    rows = [row for place, row in record.rows.items() if row.lesson in lessons and place not in record.gone]
+    return sorted(rows, key=lambda row: (LESSONS.index(row.lesson), row.student))

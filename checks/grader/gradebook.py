@@ -1,4 +1,8 @@
-"""The grader's points in nbgrader's gradebook: `python -m checks.grade SUBMISSIONS --gradebook sqlite:///gradebook.db`."""
+"""The grader's points in nbgrader's gradebook, and the marks that people gave there.
+
+`python -m checks.grade SUBMISSIONS --gradebook sqlite:///gradebook.db` writes the points; `--marks-from-gradebook` with
+the same address reads the marks.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode, ValidationError
@@ -16,6 +21,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from tornado.log import app_log
 
 from checks.grader.judging.results import Status
+from checks.grader.layouts import MOODLES
+from checks.grader.marks import questions_of
 from checks.grader.settled import SettledRow
 from checks.tool.exercise import catalogue
 from lessons import folder_name
@@ -50,6 +57,31 @@ def write(url: str, rows: Iterable[SettledRow]) -> None:
             f"a database can't hold the names {', '.join(map(ascii, sorted(set(unwritable))))}: rename these folders "
             "and run it again (all other students are in the gradebook)"
         )
+
+
+def marks_in(url: str) -> list[list[Any]]:
+    """What people have marked in the formgrader, as the lines of marks.csv: student, lesson, item, points, comment.
+
+    An answer that was left as it was has 0 points; one that waits for a person is left out. A check cell counts if its
+    points were overridden. Raises GradebookError.
+    """
+    lines: list[list[Any]] = []
+    with opened(url) as gradebook:
+        known = {assignment.name for assignment in gradebook.assignments}
+        for lesson, exercises in catalogue().items():
+            name, questions = folder_name(lesson), questions_of(lesson)
+            for submission in gradebook.assignment_submissions(name) if name in known else []:
+                for notebook in submission.notebooks:
+                    comments = {comment.name: comment.comment or "" for comment in notebook.comments}
+                    for grade in notebook.grades:
+                        item = grade.name.removeprefix("check_")
+                        is_marked = grade.manual_score is not None or (
+                            item in questions and not grade.needs_manual_grade
+                        )
+                        if is_marked and item in {**exercises, **questions}:
+                            comment = comments.get(grade.name, "")
+                            lines.append([submission.student.id, lesson, item, grade.score, comment])
+    return lines
 
 
 @contextlib.contextmanager
@@ -119,9 +151,10 @@ def points_in(notebook: NotebookNode) -> dict[str, int]:
 
 def write_row(gradebook: Gradebook, row: SettledRow) -> None:
     name = folder_name(row.lesson)
-    gradebook.update_or_create_student(row.student)
+    student = row.origin.removesuffix(MOODLES) or row.student  # nbgrader knows no roster
+    gradebook.update_or_create_student(student)
     when = {"timestamp": row.submitted} if row.submitted else {}
-    (notebook,) = gradebook.update_or_create_submission(name, row.student, **when).notebooks
+    (notebook,) = gradebook.update_or_create_submission(name, student, **when).notebooks
     points = {f"check_{name}": exercise.points for name, exercise in row.exercises.items()}
     for grade in notebook.grades:
         earned = points.get(grade.name)

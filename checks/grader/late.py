@@ -1,4 +1,4 @@
-"""late.toml: deadlines, late days and extensions.
+"""Deadlines, late days and extensions, as they stand in late.toml, and in the course.toml of a grades folder.
 
 time_zone = "Europe/Berlin"     # of the times below that have no offset of their own
 free_days = 1                   # days late that cost nothing, in each lesson; 0 if left out
@@ -15,7 +15,7 @@ masking = 3                     # days after the deadline, or a date and time: t
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal, DecimalException
@@ -55,9 +55,11 @@ class LateDays:
         return self.extensions.get((student, lesson)) or self.deadlines.get(lesson)
 
 
-def read_late_days(path: Path) -> LateDays:
-    """Read late.toml. Raises PolicyError."""
-    file = LateFile(path)
+def read_late_days(path: Path, others: Collection[str] = ()) -> LateDays:
+    """Read late.toml, or a file that holds these other settings too. Raises PolicyError."""
+    file = LateFile(path, others)
+    if not file.settings:
+        return LateDays()
     deadlines = file.deadlines()
     return LateDays(
         deadlines=deadlines,
@@ -71,17 +73,18 @@ def read_late_days(path: Path) -> LateDays:
 
 
 class LateFile:
-    """late.toml as it stands. Every method raises PolicyError, which names the line, for what can't be meant."""
+    """The file as it stands. Every method raises PolicyError, which names the line, for what can't be meant."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, others: Collection[str]):
         self.path, self.text = path, read_text(path)
         try:
-            self.settings = tomllib.loads(self.text, parse_float=Decimal)
+            found = tomllib.loads(self.text, parse_float=Decimal)
         except (tomllib.TOMLDecodeError, DecimalException) as error:
             raise PolicyError(f"{path} is not valid TOML: {error}") from None
+        self.settings = {key: value for key, value in found.items() if key not in others}
         for key in self.settings:
             if key not in SETTINGS:
-                self.refuse(f"there is no setting {key!r}; the settings are {', '.join(SETTINGS)}", key)
+                self.refuse(f"there is no setting {key!r}; the settings are {', '.join((*others, *SETTINGS))}", key)
         self.zone = self.time_zone()
 
     def place(self, *keys: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+MOODLES = "_assignsubmission_file_"  # behind name and number in the names of Moodle's files, submissions and feedback
 METADATA = "submission_metadata.yml"  # who is behind which folder of a Gradescope export
 
 
@@ -23,7 +24,7 @@ class Owner:
 
     student: what the grader calls them. file: what is left of the name of a file that lies beside those of others.
     submitted: ISO 8601, without an offset if the platform gives none. aside: why it is no submission, or "".
-    note: what else the name tells.
+    note: what else the name tells. origin: how the platform begins the names of feedback files, if it takes any.
     """
 
     student: str
@@ -31,6 +32,7 @@ class Owner:
     submitted: str | None = None
     aside: str = ""
     note: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,14 @@ class Layout:
     """A form. files, folders: what the names of files and of folders at the top look like, if they may be there.
 
     The groups of the patterns are fields of an Owner: name and id make the student; time is read with time_format.
+    returned: what feedback files have behind the student, if the platform takes such files.
     """
 
     name: str
     files: str = ""
     folders: str = ""
     time_format: str = ""
+    returned: str = ""
 
     def owner(self, name: str, is_folder: bool) -> Owner | None:
         """Whose a file or folder of this name at the top is; None if the form has no such name."""
@@ -63,11 +67,13 @@ class Layout:
                 submitted = datetime.strptime(groups["time"], self.time_format).isoformat()
             except ValueError:
                 return None
-        return Owner(student, groups.get("file", ""), submitted, aside, note)
+        origin = f"{student}{self.returned}" if self.returned else ""
+        return Owner(student, groups.get("file", ""), submitted, aside, note, origin)
 
 
 # Canvas: ContentZipper in instructure/canvas-lms, lib/content_zipper.rb. Moodle: download_submissions in moodle/moodle,
-# mod/assign/locallib.php. Blackboard, Brightspace and Google Classroom by names that their users have published.
+# mod/assign/locallib.php; feedback files have the same names, mod/assign/feedback/file/importziplib.php. Blackboard,
+# Brightspace and Google Classroom by names that their users have published.
 LAYOUTS = (
     Layout(
         "canvas",
@@ -77,6 +83,7 @@ LAYOUTS = (
         "moodle",
         files=r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_(?P<kind>file|onlinetext)_(?P<file>.+)",
         folders=r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_(?P<kind>file|onlinetext)_?",
+        returned=MOODLES,
     ),
     Layout(
         "blackboard",

@@ -17,4 +17,5 @@ NAME_CHARACTERS = 100
 LINE_CHARACTERS = 500  # of a reason, a note, a cell of a table, or a line of a message
 MESSAGE_LINES = 120
 LISTED_FILES = 500
+TOLD_CHANGES = 12  # students and lessons whose points changed, that are printed
 MARKS_ON_A_LETTER = 3  # combining marks: more would grow over the lines around it

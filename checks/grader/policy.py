@@ -5,40 +5,64 @@ None of it is stored in the record, so a change of mind takes a rerun and no new
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
-from checks.grader.judging.results import ExerciseResult, Row, Status
+from checks.grader.judging.results import FAILURES, ExerciseResult, Row, Status
 from checks.grader.late import LateDays, read_late_days, utc
 from checks.grader.marks import CENT, Mark, Marks, read_marks
 from checks.grader.settled import Question, SettledExercise, SettledRow
 from checks.grader.texts import PolicyError
 
-FLAGGED = ("withhold", "keep")
-
 
 @dataclass(frozen=True)
 class Policy:
-    """What `settle` needs to know. The defaults: nothing is late, nothing is marked by hand, flagged is withheld."""
+    """What `settle` needs to know. The defaults: nothing is late, nothing is marked by hand, flagged is withheld.
+
+    cleared: why flagged submissions are cleared, by student and lesson.
+    """
 
     flagged: str = "withhold"
     late: LateDays = field(default_factory=LateDays)
     marks: Marks = field(default_factory=Marks)
+    cleared: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
-def read_policy(late: Path | None = None, marks: Path | None = None, flagged: str = "withhold") -> Policy:
-    """The instructor's policy from late.toml and marks.csv, either of which may be left out. Raises PolicyError."""
-    if flagged not in FLAGGED:
-        raise PolicyError(f"--flagged is {' or '.join(FLAGGED)}, not {flagged!r}")
-    late_days = read_late_days(late) if late else LateDays()
-    return Policy(flagged, late_days, read_marks(marks) if marks else Marks())
+def read_policy(
+    late: Path | None = None, marks: Iterable[Path] = (), flagged: str = "withhold", others: Collection[str] = ()
+) -> Policy:
+    """The instructor's policy: a file of late days, files of marks, and what becomes of flagged points.
+
+    others: settings of the first file that are not of late days. Raises PolicyError.
+    """
+    return Policy(flagged, read_late_days(late, others) if late else LateDays(), read_marks(marks))
+
+
+def renamed(policy: Policy, name_of: Callable[[str], str | None]) -> Policy:
+    """The policy with the names that students have here in place of those in its files. name_of: None if it knows none.
+
+    Raises PolicyError if two names are of one student and both have a mark for one item.
+    """
+    names = {name: name_of(name) or name for name in (*policy.marks.named, *policy.late.named)}
+    given: dict[tuple[str, str, str], Mark] = {}
+    for (student, lesson, item), mark in policy.marks.given.items():
+        key = names[student], lesson, item
+        if key in given:
+            raise PolicyError(f"{policy.marks.named[student]}: {item} of {names[student]!r} is marked twice; keep one")
+        given[key] = mark
+    extensions = {(names[student], lesson): due for (student, lesson), due in policy.late.extensions.items()}
+    marks = replace(policy.marks, given=given, named={names[name]: at for name, at in policy.marks.named.items()})
+    late = replace(
+        policy.late, extensions=extensions, named={names[name]: at for name, at in policy.late.named.items()}
+    )
+    return replace(policy, marks=marks, late=late)
 
 
 def unknown_students(policy: Policy, rows: Iterable[Row]) -> list[str]:
-    """A sentence for each student whom late.toml or marks.csv names and who has no row: most likely a misspelling."""
+    """A sentence for each student whom late days or marks name and who has no row: most likely a misspelling."""
     students = {row.student for row in rows}
     named = {**policy.marks.named, **policy.late.named}
     return [
@@ -51,8 +75,9 @@ def unknown_students(policy: Policy, rows: Iterable[Row]) -> list[str]:
 def settle(row: Row, policy: Policy) -> SettledRow:
     """The row as the policy makes it: flagged points are withheld, marks by hand replace, late days are deducted.
 
-    A row that is "ungraded" has no points, whatever was marked.
+    A row that is "ungraded" has no points, whatever was marked. One that is cleared is flagged no more.
     """
+    row, cleared = unflagged(row, policy.cleared.get((row.student, row.lesson)))
     given, worths = policy.marks.given, policy.marks.questions.get(row.lesson, {})
     marks = {name: given.get((row.student, row.lesson, name)) for name in (*row.exercises, *worths)}
     exercises = {name: settle_exercise(entry, marks[name], policy) for name, entry in row.exercises.items()}
@@ -60,7 +85,7 @@ def settle(row: Row, policy: Policy) -> SettledRow:
     parts: list[SettledExercise | Question] = [*exercises.values(), *questions.values()]
     total = sum((Decimal(str(part.points or 0)) for part in parts), Decimal(0))
     deducted, late = lateness(row, total, policy)
-    reasons = (row.reason, *decisions(row, exercises, questions), late)
+    reasons = (row.reason, cleared, *decisions(row, exercises, questions), late)
     return SettledRow(
         student=row.student,
         lesson=row.lesson,
@@ -72,7 +97,22 @@ def settle(row: Row, policy: Policy) -> SettledRow:
         questions=questions,
         notes=row.notes,
         submitted=row.submitted,
+        key=row.key,
+        origin=row.origin,
     )
+
+
+def unflagged(row: Row, why: str | None) -> tuple[Row, str]:
+    """A flagged row without its flags, if an instructor has said why, and a sentence that says it."""
+    if row.status != Status.FLAGGED or why is None:
+        return row, ""
+    exercises = {
+        name: replace(entry, status=Status.GRADED, points=entry.earned) if entry.status == Status.FLAGGED else entry
+        for name, entry in row.exercises.items()
+    }
+    statuses = {entry.status for entry in exercises.values()}
+    status = next((status for status in FAILURES if status in statuses), Status.GRADED)
+    return replace(row, status=status, exercises=exercises), f"Cleared by hand: {why}"
 
 
 def settle_exercise(entry: ExerciseResult, mark: Mark | None, policy: Policy) -> SettledExercise:
@@ -85,7 +125,9 @@ def settle_exercise(entry: ExerciseResult, mark: Mark | None, policy: Policy) ->
         points = 0
         decision = f"{count(entry.earned, 'point')} withheld."
     marked = mark is not None
-    return SettledExercise(entry.status, points, entry.max_points, entry.reason, entry.checks, marked, decision)
+    return SettledExercise(
+        entry.status, points, entry.earned, entry.max_points, entry.reason, entry.checks, marked, decision
+    )
 
 
 def question(worth: int, mark: Mark | None) -> Question:

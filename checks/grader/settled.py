@@ -10,10 +10,11 @@ from checks.grader.judging.results import CheckResult, Status
 
 @dataclass(frozen=True)
 class SettledExercise:
-    """An exercise after the instructor's policy. decision: a sentence, or ""."""
+    """An exercise after the instructor's policy. earned: what the checks gave. decision: a sentence, or ""."""
 
     status: Status
     points: float | None
+    earned: int | None
     max_points: int
     reason: str
     checks: tuple[CheckResult, ...]
@@ -32,7 +33,10 @@ class Question:
 
 @dataclass(frozen=True)
 class SettledRow:
-    """A row after the instructor's policy: points withheld, marks by hand, late days."""
+    """A row after the instructor's policy: points withheld, marks by hand, late days.
+
+    key: the record's. origin: what the submissions call the student, where it is another name.
+    """
 
     student: str
     lesson: str
@@ -44,6 +48,8 @@ class SettledRow:
     questions: Mapping[str, Question]
     notes: tuple[str, ...]
     submitted: str | None
+    key: str
+    origin: str
 
     @property
     def handed_in(self) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from checks.grader import collect as module
-from checks.grader.collect import CollectError, Unreadable, collect
+from checks.grader.collect import CollectError, collect
+from checks.grader.entries import Unreadable
 from solutions.tests.helpers.class_folders import NOTEBOOK, content, one, put, submissions
 
 NOBODY = 65534

@@ -6,8 +6,9 @@ import zipfile
 
 import pytest
 
-from checks.grader import collect as module
-from checks.grader.collect import CollectError, Unreadable, collect
+from checks.grader import zips as module
+from checks.grader.collect import CollectError, collect
+from checks.grader.entries import Unreadable
 from solutions.tests.helpers.class_folders import NOTEBOOK, content, one, submissions, zipped
 
 

@@ -43,7 +43,7 @@ def test_the_index_says_whose_folder_is_which(tmp_path):
 
 
 def test_feedback_gives_every_verdict_and_what_was_decided(tmp_path):
-    policy = read_policy(None, marks_file(tmp_path, "alice,masking,why_overlap,1,short but right"))
+    policy = read_policy(None, [marks_file(tmp_path, "alice,masking,why_overlap,1,short but right")])
     notes = ("sample_block is defined 2 times: the last one counts.",)
     row = made_up_row("alice", "masking", "graded", 0.5, notes=notes)
     files = written_class([settle(row, policy)], tmp_path / "out")

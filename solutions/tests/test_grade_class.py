@@ -152,5 +152,5 @@ def test_a_class_that_is_graded_is_not_graded_again(classroom, tmp_path, monkeyp
 
 
 def csv_of(content: bytes) -> dict[tuple[str, str], dict[str, str]]:
-    rows = csv.DictReader(content.decode().splitlines(keepends=True))
+    rows = csv.DictReader(content.decode("utf-8-sig").splitlines(keepends=True))
     return {(row["student"], row["lesson"]): row for row in rows}

@@ -182,7 +182,7 @@ def test_a_class_has_one_seed_which_its_folder_remembers(pretend, tmp_path):
     arguments = pretend, "--lesson", "masking", "--jobs", 2
     assert run(*arguments, "--out", out, output=tmp_path / "said")[0] == 0
     [seed] = set(seeds(pretend))
-    assert (out / "course.toml").read_text() == f"seed = {seed}\n"
+    assert f"\nseed = {seed}\n" in (out / "course.toml").read_text()
     assert run(*arguments, "--out", out, "--regrade", "--seconds", 7, output=tmp_path / "said")[0] == 0
     assert seeds(pretend) == [seed] * 9
     assert run(*arguments, "--out", out, "--seed", 8, output=tmp_path / "said")[0] == 0
@@ -192,7 +192,22 @@ def test_a_class_has_one_seed_which_its_folder_remembers(pretend, tmp_path):
     assert set(seeds(pretend)) != {seed}  # nobody can know it before
 
 
-@pytest.mark.parametrize("content", ["", "seed = 'x'", "seed = -3", "seed", "seed = true"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "seed = 'x'",
+        "seed = -3",
+        "seed",
+        "seed = true",
+        "seed = 5\nlessons = 'masking'",
+        "seed = 5\nlessons = ['mask']",
+        "seed = 5\nmarks = [3]",
+        "seed = 5\nmarks = ['absent.csv']",
+        "seed = 5\nflagged = 'maybe'",
+        "seed = 5\ndeadline = 2026-11-01",
+    ],
+)
 def test_a_damaged_course_file_is_a_sentence(pretend, tmp_path, content):
     out = tmp_path / "out"
     assert masking(pretend, out)[0] == 0
@@ -245,6 +260,9 @@ def test_a_shard_that_is_at_work_is_left_alone_by_a_merge(pretend, tmp_path):
         (["class", "--seed", "-1"], "--seed lies between 0 and 2147483647"),
         (["class", "--shard", "1/2"], "--shard needs --seed, the same for all shards"),
         (["class", "--flagged", "maybe"], "invalid choice: 'maybe'"),
+        (["class", "--clear", "alice/masking"], "--clear and --reason go together"),
+        (["class", "--clear", "alice/masking", "--reason", " "], "--clear and --reason go together"),
+        (["class", "--reason", "why"], "--clear and --reason go together"),
     ],
 )
 def test_a_bad_option_is_a_sentence(arguments, said, capsys):

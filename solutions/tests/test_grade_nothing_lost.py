@@ -94,7 +94,7 @@ def with_little_room(place: Path, out: Path, monkeypatch: pytest.MonkeyPatch, si
         patch.setattr(command, "run_locked", limited)
         code, said = masking(place, out, *more)
     assert code == 1
-    [line] = [line for line in said.splitlines() if not line.startswith(("layout: ", "sandbox: "))]
+    [line] = [line for line in said.splitlines() if not line.startswith(("layout: ", "sandbox: ", "policy: "))]
     assert "can't be written" in line
 
 
@@ -121,6 +121,8 @@ def test_a_full_disk_loses_nothing(pretend, tmp_path, monkeypatch, room):
 def test_on_a_full_disk_the_old_files_stand(pretend, tmp_path, monkeypatch):
     out = tmp_path / "out"
     assert masking(pretend, out)[0] == 0
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    files = [path for path in out.rglob("*") if path.is_file() and path.name != "course.toml"]
+    before = {path: path.read_bytes() for path in files}
     with_little_room(pretend, out, monkeypatch, 500, "--flagged", "keep")
-    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in files} == before
+    assert 'flagged = "keep"' in (out / "course.toml").read_text()  # what was asked for is not forgotten

@@ -24,7 +24,7 @@ NAMES = ("alice", "Ada, née O'Neil 学生", "=1+1", "x" * 200)
 def row(student, status="graded", lesson="masking", submitted="2026-11-01T23:10:00+02:00", deducted=0, **points):
     """A settled row, with the facts that matter here; exercises that aren't named have no points."""
     exercises = {
-        name: SettledExercise(Status(status), points.get(name, 0), most, "", (), False, "")
+        name: SettledExercise(Status(status), points.get(name, 0), points.get(name, 0), most, "", (), False, "")
         for name, most in catalogue()[lesson].items()
     }
     earned = None if status == "ungraded" else sum(exercise.points for exercise in exercises.values()) - deducted
@@ -39,6 +39,8 @@ def row(student, status="graded", lesson="masking", submitted="2026-11-01T23:10:
         questions={},
         notes=(),
         submitted=submitted,
+        key="",
+        origin="",
     )
 
 

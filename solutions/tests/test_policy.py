@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ COLUMNS = {name: None for exercises in CATALOGUE.values() for name in exercises}
 def test_settling_changes_no_row_and_a_row_of_the_record_is_settled_alike(tmp_path):
     marks = marks_file(tmp_path, "alice,masking,why_overlap,1,", "alice,masking,sample_block,3,")
     late = written(tmp_path / "late.toml", LATE)
-    policies = [Policy(), Policy(flagged="keep"), read_policy(late, marks), read_policy(None, marks, "keep")]
+    policies = [Policy(), Policy(flagged="keep"), read_policy(late, [marks]), read_policy(None, [marks], "keep")]
     submitted = "2026-11-09T00:00:00+00:00"
     rows = [made_up_row("alice", "masking", status, submitted=submitted, reason="Why.") for status in TROUBLE]
     rows.append(made_up_row("alice", "masking", share=0.5, submitted=submitted))
@@ -49,7 +50,7 @@ def test_flagged_points_are_withheld_or_kept():
 
 def test_marks_replace_an_exercise_add_a_question_and_survive_a_regrade(tmp_path):
     text = MARKS + 'alice,masking,why_overlap,1.5,"a leak, well said"\nalice,masking,sample_block,2.25,\n'
-    policy = read_policy(None, written(tmp_path / "marks.csv", "\ufeff" + text))  # with the mark that Excel writes
+    policy = read_policy(None, [written(tmp_path / "marks.csv", "\ufeff" + text)])  # with the mark that Excel writes
     for share, earned in ((1.0, 6 + 2.25 + 13), (0.0, 2.25)):  # another grading gives other points
         row = made_up_row("alice", "masking", share=share)
         alice = settle(row, policy)
@@ -76,7 +77,7 @@ def test_the_questions_are_those_of_the_release(tmp_path):
         parts = release.read_parts(lesson, source, CATALOGUE[lesson])
         for name, points in [(part.name, part.points) for part in parts if part.kind == "question"]:
             marks = marks_file(tmp_path, f"alice,{lesson},{name},{points},")
-            assert read_policy(None, marks).marks.questions[lesson] == {name: points}
+            assert read_policy(None, [marks]).marks.questions[lesson] == {name: points}
             found += 1
     assert found > 0
 
@@ -119,7 +120,7 @@ def test_a_deduction_is_rounded_once_and_counts_from_what_the_marks_make(tmp_pat
     day_late = {"submitted": "2026-11-01T08:00:00+00:00"}
     assert settle(made_up_row("alice", "masking", **day_late), read_policy(late)).points == 21.27  # 1.725 is 1.73
     marks = marks_file(tmp_path, "alice,masking,sample_masks,3,")
-    row = settle(made_up_row("alice", "masking", **day_late), read_policy(late, marks))
+    row = settle(made_up_row("alice", "masking", **day_late), read_policy(late, [marks]))
     assert row.points == 12.02 and "0.98" in row.reason  # 7.5 % of 6 + 4 + 3 is 0.975
 
 
@@ -165,19 +166,19 @@ def test_an_extension_that_makes_no_sense_is_refused(tmp_path, value, says):
     ("text", "says"),
     [
         ("", ""),
-        ("student;lesson;item;points\n", "line 1: the first line must name the columns"),
+        ("student|lesson|item|points\n", "line 1: the first line must name the columns"),
         ("student,lesson,item\n", "line 1: the first line must name the columns"),
         (MARKS + "alice,masking,sample_block,5,\n", "line 2: sample_block is marked '5'; write 0 to 4"),
         (MARKS + "alice,masking,sample_block,-1,\n", "line 2: sample_block is marked '-1'"),
         (MARKS + "alice,masking,sample_block,,\n", "line 2: sample_block is marked ''"),
-        (MARKS + 'alice,masking,sample_block,"1,5",\n', "line 2: sample_block is marked '1,5'"),
+        (MARKS + 'alice,masking,sample_block,"1.000,5",\n', "line 2: sample_block is marked '1.000,5'"),
         (MARKS + "alice,masking,sample_block,nan,\n", "line 2: sample_block is marked 'nan'"),
         (MARKS + "alice,masking,sample_block,1e999999999,\n", "line 2: sample_block is marked"),
         (MARKS + "alice,masking,sample_block,1.234,\n", "line 2: sample_block is marked '1.234'"),
         (MARKS + "\nalice,masking,patchify,5,\n", "line 3: masking has no exercise or question 'patchify'"),
         (MARKS + "alice,lesson3,patchify,5,\n", "line 2: there is no lesson 'lesson3'"),
         (MARKS + "alice,masking,sample_block,4\n", "line 2: there are 4 cells for 5 columns"),
-        (MARKS + 2 * "alice,masking,sample_block,4,\n", "line 3: sample_block of 'alice' was marked on line 2 already"),
+        (MARKS + 2 * "alice,masking,sample_block,4,\n", "line 3: sample_block of 'alice' was marked in "),
         (MARKS + 'alice,masking,sample_block,4,"open\n', "line 2: this is not valid CSV"),
     ],
 )
@@ -186,27 +187,41 @@ def test_a_marks_csv_that_cannot_be_followed_is_refused_by_line(tmp_path, text, 
     if says:
         refused(says, None, marks)
     else:
-        assert read_policy(None, marks).marks.given == {}
+        assert read_policy(None, [marks]).marks.given == {}
 
 
 def refused(says: str, late: Path | None, marks: Path | None, too: str = "") -> None:
     with pytest.raises(PolicyError) as refusal:
-        read_policy(late, marks)
+        read_policy(late, [marks] if marks else [])
     message = str(refusal.value)
     assert message.startswith(str(late or marks)) and says in message and too in message and "\n" not in message
 
 
-def test_files_that_cannot_be_read_and_an_unknown_option_are_refused(tmp_path):
+def test_files_that_cannot_be_read_are_refused(tmp_path):
     refused("can't be read", tmp_path / "late.toml", None)
     (tmp_path / "marks.csv").write_bytes(MARKS.encode() + b"J\xf6rg,masking,sample_block,4,\n")
     refused("line 2: this is not UTF-8", None, tmp_path / "marks.csv")
-    with pytest.raises(PolicyError, match="withhold or keep"):
-        read_policy(flagged="remove")
+
+
+def test_marks_of_several_assistants_count_together_and_a_spreadsheets_semicolons_and_commas_are_read(tmp_path):
+    one = marks_file(tmp_path, "alice,masking,sample_block,3,")
+    header = "student;lesson;item;points;comment\n"
+    two = written(tmp_path / "two.csv", f'\ufeff{header}bob;masking;sample_block;"2,25";half, or so\n\n')
+    policy = read_policy(None, [one, two])
+    points = [
+        settle(made_up_row(name, "masking"), policy).exercises["sample_block"].points for name in ("alice", "bob")
+    ]
+    assert points == [3, 2.25]
+    assert policy.marks.given["bob", "masking", "sample_block"].comment == "half, or so"
+    tabs = written(tmp_path / "tabs.csv", header.replace(";", "\t") + "bob\tmasking\tsample_masks\t1,5\t\n")
+    assert read_policy(None, [tabs]).marks.given["bob", "masking", "sample_masks"].points == Decimal("1.5")
+    with pytest.raises(PolicyError, match=r"again\.csv, line 2: .*'bob' was marked in .*two\.csv, line 2 already"):
+        read_policy(None, [one, two, written(tmp_path / "again.csv", header + "bob;masking;sample_block;1;\n")])
 
 
 def test_names_that_nobody_has_are_reported(tmp_path):
     marks = marks_file(tmp_path, "bob,masking,sample_block,1,", "alise,masking,sample_block,1,")
-    policy = read_policy(written(tmp_path / "late.toml", LATE), marks)
+    policy = read_policy(written(tmp_path / "late.toml", LATE), [marks])
     sentences = unknown_students(policy, [made_up_row("alice", "masking"), made_up_row("bob", "masking")])
     assert len(sentences) == 2
     assert any("marks.csv, line 3" in sentence and "'alise'" in sentence for sentence in sentences)

@@ -210,7 +210,7 @@ def grade(folder: Path, attacks: list[Attack], tier: str, twice: bool = False, a
         changed=changed,
         left=left,
         said=done.stdout + done.stderr,
-        table=(out / "grades.csv").read_text(encoding="utf-8"),
+        table=(out / "grades.csv").read_text(encoding="utf-8-sig"),
     )
 
 
@@ -287,7 +287,8 @@ def check_end(attack: Attack, run: Run) -> None:
         assert "ESCAPED" not in said(row)
         assert attack.facts.get("says", "") in said(row)
         assert sum(exercise["earned"] for exercise in row["exercises"].values()) == attack.points()
-        assert row["points"] == (0 if row["status"] == "flagged" else attack.points())
+        flagged = sum(entry["earned"] for entry in row["exercises"].values() if entry["status"] == "flagged")
+        assert row["points"] == attack.points() - flagged
         assert len(json.dumps(row)) < 500_000
     if len(attack.statuses) == 1:
         outcomes = [

@@ -53,7 +53,7 @@ def test_the_report_counts_what_a_person_would(tmp_path):
 
 
 def test_a_mark_by_hand_is_in_the_heat_map_and_a_reason_of_many_stands_once(tmp_path):
-    policy = read_policy(None, marks_file(tmp_path, "alice,masking,sample_block,3.5,handed in on paper"))
+    policy = read_policy(None, [marks_file(tmp_path, "alice,masking,sample_block,3.5,handed in on paper")])
     row = made_up_row("alice", "masking", "missing", reason="There is no notebook.")
     flagged = made_up_row("bob", "masking", "flagged")
     flagged = with_exercises(flagged, lambda _, exercise: replace(exercise, reason="torch.equal was replaced."))

@@ -33,7 +33,7 @@ def test_grades_csv_reads_back(tmp_path):
 
 
 def test_a_question_that_was_marked_has_a_column(tmp_path):
-    policy = read_policy(None, marks_file(tmp_path, "alice,masking,why_overlap,1.5,"))
+    policy = read_policy(None, [marks_file(tmp_path, "alice,masking,why_overlap,1.5,")])
     rows = [settle(made_up_row(name, lesson), policy) for name in ("alice", "bob") for lesson in ("masking", "teacher")]
     lines = list(csv.DictReader(written_class(rows, tmp_path / "out")["grades.csv"].splitlines()))
     assert list(lines[0])[-2:] == ["why_overlap", "reason"]

@@ -67,6 +67,7 @@ def serve(channel: socket.socket, guard: Guard) -> None:
     said: dict[str, Any] = {"nonce": setup["nonce"], "call": 0}
     wire.send(channel, said)
     handed_in = wire.receive(channel, bounded=False)
+    guard.lesson = handed_in["label"]
     try:
         content = handed_in["content"].numpy().tobytes()
         lesson = lessons.load_lesson(

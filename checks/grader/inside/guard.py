@@ -29,6 +29,7 @@ class Guard:
 
     def __init__(self, course: Iterable[ModuleType]):
         """course: the modules of the course that are here."""
+        self.lesson = ""  # the name of the file that is graded, once it is known
         self.watched: list[tuple[Any, list[str], list[Any]]] = []
         self.code: dict[FunctionType, CodeType] = {}
         self.found: dict[str, None] = {}
@@ -57,10 +58,20 @@ class Guard:
             now = vars(owner)
             if not all(map(same, map(now.get, names), values)):
                 changed = [name for name, value in zip(names, values, strict=True) if now.get(name) is not value]
-                self.found |= dict.fromkeys(f"it replaces {owner.__name__}.{name}" for name in changed)
+                for name in changed:
+                    self.found[f"it replaces {owner.__name__}.{name}{self.place_of(now.get(name))}"] = None
         for function, code in self.code.items():
             if function.__code__ is not code:
-                self.found[f"it replaces the code of {function.__module__}.{function.__name__}"] = None
+                place = self.place_of(function)
+                self.found[f"it replaces the code of {function.__module__}.{function.__name__}{place}"] = None
         if sys.gettrace() or sys.getprofile():
             self.found["it traces the functions that run it"] = None
         return list(self.found)
+
+    def place_of(self, value: object) -> str:
+        """Where in the lesson a function was written, as " (03_masking.ipynb, cell 4, line 2)", or "": it wasn't."""
+        if type(value) is not FunctionType:
+            return ""
+        file = value.__code__.co_filename.rpartition("/")[2]
+        is_own = self.lesson and file.startswith(self.lesson)
+        return f" ({file}, line {value.__code__.co_firstlineno})" if is_own else ""

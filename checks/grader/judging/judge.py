@@ -27,11 +27,14 @@ class Grading:
     lesson: str
     seed: int
     checks: dict[str, list[Check]]
-    time_left: TimeLeft
+    seconds: float  # of wall clock, for all of them
     done: dict[str, ExerciseResult] = field(default_factory=dict)
     flags: list[str] = field(default_factory=list)
     notes: tuple[str, ...] = ()
     problem: str = ""  # why the file can't be read
+
+    def __post_init__(self) -> None:
+        self.time_left = TimeLeft(self.seconds)
 
     def in_one_child(self, zygote: ZygoteLink, label: str, content: bytes) -> None:
         """Grade what is left in a new child, until all is done or the child ends."""
@@ -39,7 +42,7 @@ class Grading:
         failed, child = left, None  # those that it ends with: all, until it is through its definitions
         try:
             self.time_left.share(1)
-            with zygote.child(self.lesson, label, content, self.time_left) as child:
+            with zygote.child(self.lesson, label, content, self.time_left, list(self.checks)) as child:
                 self.notes, self.problem = child.notes, child.problem
                 for position, name in enumerate([] if self.problem else left):
                     failed = [name]
@@ -65,24 +68,38 @@ class Grading:
         reason = f"{passed} of {len(verdicts)} checks passed." if passed < len(verdicts) else ""
         return ExerciseResult(Status.GRADED, earned, earned, points, reason, checks)
 
+    def run(self, zygote: ZygoteLink, label: str, content: bytes) -> Grading:
+        """Grade all exercises, in as many children as it takes."""
+        while len(self.done) < len(self.checks) and not self.problem:
+            self.in_one_child(zygote, label, content)
+        return self
+
+    def find_flagged(self, zygote: ZygoteLink, label: str, content: bytes) -> None:
+        """Grade each exercise again, alone and in a child of its own: only one that tampers there, by what it calls
+        too, is flagged. If none does, all are.
+        """
+        alone = {
+            name: Grading(self.lesson, self.seed, {name: own}, self.seconds).run(zygote, label, content)
+            for name, own in self.checks.items()
+        }
+        guilty = {name: grading.flags for name, grading in alone.items() if grading.flags}
+        if guilty:
+            self.done = {name: grading.done.get(name, self.done[name]) for name, grading in alone.items()}
+        for name, flags in (guilty or dict.fromkeys(self.checks, self.flags)).items():
+            reason = f"{'; '.join(flags)}."
+            self.done[name] = replace(self.done[name], status=Status.FLAGGED, points=0, reason=reason)
+
     def result(self) -> Result:
         """What came out, once all exercises are done or the file turned out to be unreadable."""
         if self.problem:
             return Result(Status.UNREADABLE, self.problem, notes=self.notes)
-        exercises = self.done
-        if self.flags:
-            reason = f"{'; '.join(self.flags)}."
-            exercises = {
-                name: replace(exercise, status=Status.FLAGGED, points=0, reason=reason)
-                for name, exercise in self.done.items()
-            }
-        statuses = {exercise.status for exercise in exercises.values()}
+        statuses = {exercise.status for exercise in self.done.values()}
         todo = Status.TODO if statuses == {Status.TODO} else Status.GRADED
         status = next((status for status in FAILURES if status in statuses), todo)
         reason = "no exercise is written yet." if status == Status.TODO else ""
         if status in FAILURES:
-            reason = next(f"{name}: {e.reason}" for name, e in exercises.items() if e.status == status)
-        return Result(status, reason, exercises, self.notes)
+            reason = next(f"{name}: {e.reason}" for name, e in self.done.items() if e.status == status)
+        return Result(status, reason, self.done, self.notes)
 
 
 def grade(lesson: str, label: str, content: bytes, zygote: ZygoteLink, seed: int) -> Result:
@@ -91,9 +108,10 @@ def grade(lesson: str, label: str, content: bytes, zygote: ZygoteLink, seed: int
     seed: of the class. Raises SandboxError, or GradeError for a check that itself broke.
     """
     started = time.monotonic()
-    grading = Grading(lesson, seed, checks_by_exercise(lesson), TimeLeft(zygote.limits.seconds_of(lesson)))
-    while len(grading.done) < len(grading.checks) and not grading.problem:
-        grading.in_one_child(zygote, label, content)
+    grading = Grading(lesson, seed, checks_by_exercise(lesson), zygote.limits.seconds_of(lesson))
+    grading.run(zygote, label, content)
+    if grading.flags and not grading.problem:
+        grading.find_flagged(zygote, label, content)
     return replace(grading.result(), seconds=time.monotonic() - started)
 
 

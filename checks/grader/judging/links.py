@@ -116,8 +116,13 @@ class ZygoteLink:
             raise SandboxError("the sandbox has died")
 
     @contextlib.contextmanager
-    def child(self, lesson: str, label: str, content: bytes, time_left: TimeLeft) -> Iterator[ChildLink]:
-        """A child that has read a notebook. Raises Ended, at any call too, if the child has to be given up."""
+    def child(
+        self, lesson: str, label: str, content: bytes, time_left: TimeLeft, exercises: list[str] | None = None
+    ) -> Iterator[ChildLink]:
+        """A child that has read what these exercises need of a notebook, or what all do.
+
+        Raises Ended, at any call too, if the child has to be given up.
+        """
         ours, theirs = socket.socketpair()
         with ours, theirs:
             if hasattr(socket, "SO_PASSCRED"):
@@ -130,7 +135,8 @@ class ZygoteLink:
             killed = self.cgroup.killed() if self.cgroup else 0
             try:
                 pid = self._started(ours)
-                yield ChildLink(ours, time_left, lesson, label, content, lambda: self._admit(pid))
+                exercises = exercises or list(catalogue()[lesson])
+                yield ChildLink(ours, time_left, lesson, label, content, exercises, lambda: self._admit(pid))
             except Ended as ended:
                 code = self._end()
                 if ended.status != Status.CRASHED:
@@ -222,6 +228,7 @@ class ChildLink:
         lesson: str,
         label: str,
         content: bytes,
+        exercises: list[str],
         admit: Callable[[], None],
     ):
         self.channel, self.nonce, self.number, self.lesson = channel, secrets.token_hex(16), 0, lesson
@@ -232,7 +239,7 @@ class ChildLink:
             self._exchange({"nonce": self.nonce, "modules": modules_for(lesson)}, admit)
         except Ended as ended:  # before anything of the submission is there
             raise SandboxError(f"the checks of {lesson} can't be set up in the sandbox: {ended.reason}") from None
-        setup = {"lesson": lesson, "label": label, "exercises": list(catalogue()[lesson])}
+        setup = {"lesson": lesson, "label": label, "exercises": exercises}
         reply = self._exchange(setup | {"content": torch.from_numpy(np.frombuffer(content, dtype=np.uint8).copy())})
         self.problem, self.notes = text(reply.get("problem")), texts(reply.get("notes"))
 

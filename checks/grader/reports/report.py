@@ -10,8 +10,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from checks.grader.changes import Change, value
 from checks.grader.judging.results import Status
 from checks.grader.limits import LISTED_FILES
+from checks.grader.marks import questions_of
 from checks.grader.reports.pages import LETTERS, TEMPLATES
 from checks.grader.reports.text import folder_of, points_text
 from checks.grader.settled import SettledExercise, SettledRow
@@ -95,7 +97,7 @@ class Spread:
     heights: list[float]
 
 
-def report_page(rows: Sequence[SettledRow], about: Mapping[str, Any]) -> str:
+def report_page(rows: Sequence[SettledRow], about: Mapping[str, Any], changes: Sequence[Change] = ()) -> str:
     """report.html: one page that holds all it needs. rows in the order in which students and lessons are to stand."""
     lessons = {name: exercises for name, exercises in catalogue().items() if any(row.lesson == name for row in rows)}
     students: dict[str, dict[str, SettledRow]] = {}
@@ -107,6 +109,9 @@ def report_page(rows: Sequence[SettledRow], about: Mapping[str, Any]) -> str:
     shows = {
         "about": about,
         "ignored": about["ignored"][:LISTED_FILES],
+        "changes": [(change, value(change.old), value(change.new)) for change in changes[:LISTED_FILES]],
+        "changed": len(changes),
+        "unmarked": unmarked(rows),
         "students": len(students),
         "lessons": lessons,
         "statuses": Counter(row.status for row in rows),
@@ -120,6 +125,19 @@ def report_page(rows: Sequence[SettledRow], about: Mapping[str, Any]) -> str:
         "distributions": distributions(rows, list(students.values()), lessons),
     }
     return TEMPLATES.get_template("report.html.jinja").render(shows)
+
+
+def unmarked(rows: Sequence[SettledRow]) -> list[tuple[str, str, int, int]]:
+    """The questions that wait for a person: name, lesson, how many are marked, and how many handed the lesson in."""
+    found = []
+    for lesson in catalogue():
+        handed_in = [row for row in rows if row.lesson == lesson and row.handed_in]
+        for name in questions_of(lesson):
+            asked = [row.questions.get(name) for row in handed_in]
+            marked = sum(question is not None and question.points is not None for question in asked)
+            if marked < len(handed_in):
+                found.append((name, lesson, marked, len(handed_in)))
+    return found
 
 
 def total(rows: OfStudent) -> float:

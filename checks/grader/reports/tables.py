@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from checks.grader.changes import Change
+from checks.grader.layouts import MOODLES
 from checks.grader.reports.text import folder_of, shown, shown_lines, write_text
+from checks.grader.roster import Assignment, Roster
 from checks.grader.settled import SettledExercise, SettledRow
 from checks.tool.exercise import catalogue
 
 FORMULA = tuple("=+-@\t\r＝＋－＠")
+MOODLE = re.compile(rf"(?P<name>.+)_(?P<id>\d+){MOODLES}")
 Table = list[list[Any]]
 
 
@@ -30,7 +34,8 @@ def spreadsheet_cell(value: Any) -> Any:
 
 
 def write_table(table: Table, path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    """Write a table as UTF-8 with the mark by which spreadsheets know it; Canvas and Moodle read past it."""
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([spreadsheet_cell(value) for value in line] for line in table)
 
 
@@ -48,27 +53,59 @@ def grades(rows: Sequence[SettledRow]) -> Table:
     return [columns, *lines]
 
 
-def canvas(rows: Sequence[SettledRow]) -> Table:
+def canvas(rows: Sequence[SettledRow], roster: Roster | None = None) -> Table:
     """The lines of canvas.csv, for Canvas's "Import Grades"; a column a lesson, an empty cell where there is no grade.
 
-    A lesson that nobody has handed in has no column: imported, it would be 0 for everyone.
+    A lesson that nobody has handed in has no column: imported, it would be 0 for everyone. With a roster, each student
+    has Canvas's own ID, and each lesson its column of Canvas's gradebook, where one title names it; who is not in the
+    roster has no line, since Canvas would make a new student of it.
 
     Canvas reads "Student", "ID", ..., "Section" first, then assignments by their titles, and takes a line with
-    "Points Possible" in its first cell for what they are worth. A student is found by ID or login, else by name; here
-    the submission's folder stands for both. Source: GradebookImporter in instructure/canvas-lms,
+    "Points Possible" in its first cell for what they are worth. A student is found by ID or login, else by name;
+    without a roster, the submission's folder stands for both. Source: GradebookImporter in instructure/canvas-lms,
     lib/gradebook_importer.rb.
     """
     worth = {row.lesson: row.max_points for row in rows if row.handed_in}
-    lessons = [name for name in catalogue() if name in worth]
+    columns = {name: Assignment(name) for name in catalogue() if name in worth}
+    columns |= {name: known for name, known in (roster.assignments if roster else {}).items() if name in worth}
     points: dict[str, dict[str, Any]] = {}
     for row in rows:
         points.setdefault(row.student, {})[row.lesson] = row.points
-    lines: Table = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", *lessons]]
-    lines.append(["Points Possible", "", "", "", "", *(worth[lesson] for lesson in lessons)])
+    lines: Table = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", *(c.title for c in columns.values())]]
+    lines.append(["Points Possible", "", "", "", "", *(column.worth or worth[n] for n, column in columns.items())])
     for student, earned in points.items():
         name = student.replace("Points Possible", "points possible")  # or Canvas would take it for the line above
-        lines.append([name, "", "", student, "", *(earned.get(lesson) for lesson in lessons)])
+        facts = [name, "", "", student, ""]
+        if roster:
+            person = roster.people.get(student)
+            if not person:
+                continue
+            facts = [person.name, person.id, person.sis, person.login, person.section]
+        lines.append([*facts, *(earned.get(lesson) for lesson in columns)])
     return lines
+
+
+def moodle(rows: Sequence[SettledRow], lesson: str) -> Table:
+    """The lines of moodle/<lesson>.csv, a grading worksheet for "Upload grading worksheet" in the lesson's assignment.
+
+    Moodle finds a participant by the number of the download, and reads three columns, by these names. A date that is
+    none makes it ask before it replaces grades that are there. Source: mod/assign/feedback/offline/importgradeslib.php.
+    """
+    lines: Table = [["Identifier", "Full name", "Grade", "Maximum Grade", "Last modified (grade)"]]
+    for row in rows:
+        if row.lesson == lesson and row.points is not None and (found := MOODLE.fullmatch(row.origin)):
+            lines.append([f"Participant {found['id']}", found["name"], row.points, row.max_points, "-"])
+    return lines
+
+
+def changed(changes: Sequence[Change], when: str, path: Path) -> Table:
+    """The lines of changes.csv: those that stand there, and one for each change of this run."""
+    known: Table = []
+    if path.exists():
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            known = [line for line in csv.reader(file) if line][1:]
+    new = [[when, c.student, c.lesson, c.item, c.old, c.new, c.why] for c in changes]
+    return [["when", "student", "lesson", "item", "old", "new", "why"], *known, *new]
 
 
 def write_gradescope(rows: Sequence[SettledRow], folder: Path) -> None:

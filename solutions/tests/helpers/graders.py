@@ -127,7 +127,7 @@ def record(out: Path) -> dict[tuple[str, str], dict]:
 
 
 def table(out: Path) -> dict[tuple[str, str], dict[str, str]]:
-    with (out / "grades.csv").open(encoding="utf-8", newline="") as file:
+    with (out / "grades.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     found = {(row["student"], row["lesson"]): row for row in rows}
     assert len(found) == len(rows)

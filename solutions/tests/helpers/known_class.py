@@ -74,7 +74,7 @@ def of_each_kind(lesson: str) -> dict[str, tuple[str, dict[str, int], list[tuple
         "leaves": ("graded", without, first("raise SystemExit(0)")),
         "interrupts": ("graded", without, first("raise KeyboardInterrupt")),
         "dies": ("crashed", without, first("import os; os._exit(0)")),
-        "cheats": ("flagged", nothing, first("torch.allclose = lambda *a, **k: True")),
+        "cheats": ("flagged", without, first("torch.allclose = lambda *a, **k: True")),
         "cut off": ("unreadable", nothing, only(right[: len(right) // 2])),
         "latin": ("unreadable", nothing, only("é".encode("latin-1") + right)),
         "blank": ("unreadable", nothing, only(b"")),

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from checks.grader.changes import NAME as POINTS
 from checks.grader.reports.outputs import write_outputs
 from checks.grader.settled import SettledRow
 
@@ -53,11 +54,10 @@ def table_after(report: str, anchor: str) -> list[list[str]]:
 
 
 def written_class(rows: Iterable[SettledRow], out: Path, **about: Any) -> dict[str, str]:
-    """All files that are written, by their paths; none has a character that does more than stand there."""
+    """All files that people read, by their paths; none has a character that does more than stand there."""
     write_outputs(rows, out, ABOUT | about)
-    files = {
-        str(path.relative_to(out)): path.read_bytes().decode() for path in sorted(out.rglob("*")) if path.is_file()
-    }
+    paths = [path for path in sorted(out.rglob("*")) if path.is_file() and path.name != POINTS]
+    files = {str(path.relative_to(out)): path.read_bytes().decode("utf-8-sig") for path in paths}
     for name, text in files.items():
         text = json.dumps(json.loads(text), ensure_ascii=False) if name.endswith("json") else text
         assert not [c for c in text if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")], name
