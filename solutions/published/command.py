@@ -1,4 +1,4 @@
-"""`python -m solutions.pretrained FILE_OR_FOLDER`: published weights beside small and untrained ones, on your images."""
+"""`python -m solutions.pretrained FILE_OR_FOLDER`: published weights beside untrained ones, on your images."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ WHERE = """The encoders of the I-JEPA paper can be downloaded in two forms:
 {table}
 
 The folder on Hugging Face holds the encoder alone: 2.5 GB, 4 GB for ViT-g. The authors' archive holds the teacher, the
-predictor and the optimizer's memory, too: 10.4 GB for the first of them. In memory an encoder takes 2.5 GB (ViT-g 4 GB),
-or half of it with --precision bf16.
+predictor and the optimizer's memory, too: 10.4 GB for the first of them. In memory an encoder takes 2.5 GB, ViT-g 4 GB,
+or half of that with --precision bf16.
 
 Their licence is CC BY-NC 4.0, and not the course's: no commercial use. Read it before you download.
 

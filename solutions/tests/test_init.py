@@ -1,0 +1,75 @@
+"""`python -m solutions.train --init`: the encoder starts from published weights, or from a run's."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from solutions.tests.helpers.published_files import huggingface_state, official_state, save_huggingface, save_official
+from solutions.tests.helpers.training import TINY, assert_same_run, checkpoint, error_of
+from solutions.train import main
+
+STATE = official_state(dim=16, depth=1, patch=8, grid=4)  # the sizes of a tiny run
+
+
+@pytest.fixture
+def weights(tmp_path) -> dict[str, Path]:
+    """The same weights in all forms."""
+    torch.save({"teacher": STATE, "config": {"heads": 2}}, tmp_path / "checkpoint.pt")
+    return {
+        "archive": save_official(tmp_path / "a.pth", STATE),
+        "folder": save_huggingface(tmp_path / "model", huggingface_state(STATE), heads=2),
+        "run": tmp_path / "checkpoint.pt",
+    }
+
+
+@pytest.mark.parametrize("form", ["archive", "folder", "run"])
+def test_student_and_teacher_start_from_the_weights(form, weights, tmp_path):
+    """With a learning rate of 0 they end there, too; the predictor is new."""
+    out = tmp_path / "out"
+    assert main([*TINY, "--steps", "1", "--lr", "0", "--init", str(weights[form]), "--out", str(out)]) == 0
+    found = checkpoint(out)
+    for network in ("student", "teacher"):
+        for name, tensor in STATE.items():
+            torch.testing.assert_close(found[network][name], tensor, msg=f"{network}: {name}")
+    assert found["config"]["init"] == str(weights[form]) and found["init"]
+    report = (out / "report.md").read_text()
+    assert f"The encoder started from {weights[form]}." in report
+    assert "Nothing was trained" in report  # measured from there, and not from random weights
+
+
+def test_a_run_trains_on_and_resumes_bit_for_bit_where_the_weights_have_moved(weights, tmp_path, capsys):
+    options = [*TINY, "--steps", "6", "--pieces", "lessons", "--borrow"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for out in (whole, broken):
+        assert main([*options, "--init", str(weights["folder"]), "--out", str(out)]) == 0
+    assert not torch.equal(checkpoint(whole)["student"]["norm.weight"], STATE["norm.weight"])
+    moved = tmp_path / "elsewhere"
+    shutil.move(weights["folder"], moved)
+    assert f"there is no {weights['folder']}" in error_of(capsys, "--resume", broken)
+    assert main(["--resume", str(broken), "--init", str(moved)]) == 0
+    left, right = checkpoint(whole), checkpoint(broken)
+    assert_same_run(left, right)
+    other = save_huggingface(tmp_path / "other", huggingface_state(official_state(16, 1, 8, 4, seed=5)), heads=2)
+    assert "does not hold the weights" in error_of(capsys, "--resume", broken, "--init", other)
+
+
+def test_weights_of_other_sizes_are_refused_with_the_options_that_fit(tmp_path, capsys, weights):
+    small = save_official(tmp_path / "b.pth", official_state(dim=16, depth=2, patch=4, grid=4))
+    message = error_of(capsys, *TINY, "--init", small, "--out", tmp_path / "out")
+    assert "add --image-size 16 --patch-size 4 --dim 16 --depth 2 --heads 2" in message
+    giant = save_official(tmp_path / "g.pth", official_state(dim=16, depth=1, patch=8, grid=4, hidden=80))
+    assert "MLPs" in error_of(capsys, *TINY, "--init", giant, "--out", tmp_path / "out")
+    heads = save_huggingface(tmp_path / "heads", huggingface_state(STATE), heads=4)
+    assert "--heads 4" in error_of(capsys, *TINY, "--init", heads, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_weights_is_said_in_a_sentence(tmp_path, capsys):
+    assert "there is no" in error_of(capsys, *TINY, "--init", tmp_path / "nothing", "--out", tmp_path / "out")
+
+
+def test_a_run_that_began_at_random_takes_no_weights_later(tmp_path, capsys, weights):
+    assert main([*TINY, "--steps", "1", "--out", str(tmp_path / "out")]) == 0
+    assert "init = " in error_of(capsys, "--resume", tmp_path / "out", "--init", weights["run"])
