@@ -8,7 +8,8 @@ import torch
 
 from solutions.tests.helpers.published_files import huggingface_state, official_state, save_huggingface, save_official
 from solutions.tests.helpers.training import TINY, assert_same_run, checkpoint, error_of
-from solutions.train import main
+from solutions.train import main, train
+from solutions.trainer.config import parse
 
 STATE = official_state(dim=16, depth=1, patch=8, grid=4)  # the sizes of a tiny run
 
@@ -39,20 +40,30 @@ def test_student_and_teacher_start_from_the_weights(form, weights, tmp_path):
     assert "Nothing was trained" in report  # measured from there, and not from random weights
 
 
-def test_a_run_trains_on_and_resumes_bit_for_bit_where_the_weights_have_moved(weights, tmp_path, capsys):
-    options = [*TINY, "--steps", "6", "--pieces", "lessons", "--borrow"]
+def stop(run) -> None:
+    """Somebody who stops a run at its sixth step; its last checkpoint is that of the third."""
+    if run.step == 6:
+        raise KeyboardInterrupt
+
+
+def test_a_run_of_ones_own_pieces_resumes_where_the_weights_have_moved(weights, tmp_path, capsys):
+    options = [*TINY, "--steps", "9", "--pieces", "lessons", "--borrow", "--init", str(weights["folder"])]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    for out in (whole, broken):
-        assert main([*options, "--init", str(weights["folder"]), "--out", str(out)]) == 0
-    assert not torch.equal(checkpoint(whole)["student"]["norm.weight"], STATE["norm.weight"])
+    assert main([*options, "--out", str(whole)]) == 0
+    config, _, _ = parse(options)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, broken, look=stop)
     moved = tmp_path / "elsewhere"
     shutil.move(weights["folder"], moved)
     assert f"there is no {weights['folder']}" in error_of(capsys, "--resume", broken)
-    assert main(["--resume", str(broken), "--init", str(moved)]) == 0
-    left, right = checkpoint(whole), checkpoint(broken)
-    assert_same_run(left, right)
     other = save_huggingface(tmp_path / "other", huggingface_state(official_state(16, 1, 8, 4, seed=5)), heads=2)
     assert "does not hold the weights" in error_of(capsys, "--resume", broken, "--init", other)
+    assert main(["--resume", str(broken), "--init", str(moved)]) == 0
+    left, right = checkpoint(whole), checkpoint(broken)
+    assert right["config"]["init"] == str(moved)
+    left["config"]["init"] = str(moved)
+    assert_same_run(left, right)
+    assert not torch.equal(left["student"]["norm.weight"], STATE["norm.weight"])
 
 
 def test_weights_of_other_sizes_are_refused_with_the_options_that_fit(tmp_path, capsys, weights):
