@@ -10,6 +10,7 @@ from solutions.tests.helpers.published_files import huggingface_state, official_
 from solutions.tests.helpers.training import TINY, assert_same_run, checkpoint, error_of
 from solutions.train import main, train
 from solutions.trainer.config import parse
+from solutions.trainer.start import read_start
 
 STATE = official_state(dim=16, depth=1, patch=8, grid=4)  # the sizes of a tiny run
 
@@ -26,17 +27,24 @@ def weights(tmp_path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("form", ["archive", "folder", "run"])
-def test_student_and_teacher_start_from_the_weights(form, weights, tmp_path):
+def test_every_form_gives_the_same_start(form, weights):
+    start = read_start(parse([*TINY, "--init", str(weights[form])])[0])
+    assert start.weights.tensors.keys() == STATE.keys()
+    assert all(torch.equal(start.weights.tensors[name], tensor) for name, tensor in STATE.items())
+    assert start.digest == read_start(parse([*TINY, "--init", str(weights["run"])])[0]).digest
+
+
+def test_student_and_teacher_start_from_the_weights_and_the_report_says_so(weights, tmp_path):
     """With a learning rate of 0 they end there, too; the predictor is new."""
     out = tmp_path / "out"
-    assert main([*TINY, "--steps", "1", "--lr", "0", "--init", str(weights[form]), "--out", str(out)]) == 0
+    assert main([*TINY, "--steps", "1", "--lr", "0", "--init", str(weights["run"]), "--out", str(out)]) == 0
     found = checkpoint(out)
     for network in ("student", "teacher"):
         for name, tensor in STATE.items():
             torch.testing.assert_close(found[network][name], tensor, msg=f"{network}: {name}")
-    assert found["config"]["init"] == str(weights[form]) and found["init"]
+    assert found["config"]["init"] == str(weights["run"]) and found["init"]
     report = (out / "report.md").read_text()
-    assert f"The encoder started from {weights[form]}." in report
+    assert f"The encoder started from {weights['run']}." in report
     assert "Nothing was trained" in report  # measured from there, and not from random weights
 
 
@@ -53,6 +61,7 @@ def test_a_run_of_ones_own_pieces_resumes_where_the_weights_have_moved(weights, 
     config, _, _ = parse(options)
     with pytest.raises(KeyboardInterrupt):
         train(config, broken, look=stop)
+    capsys.readouterr()
     moved = tmp_path / "elsewhere"
     shutil.move(weights["folder"], moved)
     assert f"there is no {weights['folder']}" in error_of(capsys, "--resume", broken)
