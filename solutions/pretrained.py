@@ -15,9 +15,9 @@
 
 # %% only="script"
 if __name__ == "__main__" and __spec__:  # `python -m solutions.pretrained FILE`; without -m, the lesson runs
-    from solutions.published.command import main
+    from importlib import import_module
 
-    raise SystemExit(main())
+    raise SystemExit(import_module("solutions.published.command").main())  # which imports this lesson
 
 # %%
 from pathlib import Path
@@ -51,7 +51,8 @@ if __name__ == "__main__":
     FILE = None  # such as "downloads/ijepa_vith14_1k"
     path = FILE or shipped_model() or stand_in(Path(tempfile.mkdtemp()))
 
-    for name, tensor in list(read_huggingface(path).tensors.items())[:16]:
+    read = read_huggingface if Path(path).is_dir() else read_official
+    for name, tensor in list(read(path).tensors.items())[:16]:
         print(f"{name:56}{list(tensor.shape)}")
 
 # %% [markdown]
@@ -345,8 +346,8 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Read
 #
-# [Assran et al. 2023](https://arxiv.org/abs/2301.08243), section 5 and appendix A: what the published encoder does
-# on ImageNet with few labels, and with which sizes it was trained.
+# [Assran et al. 2023](https://arxiv.org/abs/2301.08243), "Image Classification": what the published encoders do with
+# few labels, beside others.
 #
 # ## Next
 #

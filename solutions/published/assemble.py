@@ -6,13 +6,12 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from solutions.published.files import Weights, WeightsError, first_line, free_memory, is_huggingface, let_go, size
+from solutions.published.files import Weights, WeightsError, first_line, free_memory, let_go, size
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # The attention heads of the authors' encoders, by width: shapes don't show them
@@ -101,8 +100,10 @@ def assemble(
         except (NotImplementedError, RuntimeError, TypeError):  # a table that is made with numpy, say
             encoder = empty("cpu")
     except Exception as error:
+        unwritten = isinstance(error, NotImplementedError)
+        reason = "it is not written yet" if unwritten else f"{type(error).__name__}: {first_line(error)}"
         raise WeightsError(
-            f"VisionTransformer{(*sizes[:4], heads)} can't be made ({type(error).__name__}: {first_line(error)}): "
+            f"VisionTransformer{(*sizes[:4], heads)} can't be made ({reason}): "
             f"these are the sizes in {weights.path}; see that `pytest checks -k VisionTransformer` passes"
         ) from error
     expect_fit(encoder, weights)
@@ -112,13 +113,6 @@ def assemble(
         encoder = empty("cpu")
         encoder.load_state_dict(state, assign=True)
     return encoder.eval()
-
-
-def load_encoder(lesson: ModuleType, path: Path, network: str, num_heads: int | None, dtype: torch.dtype) -> nn.Module:
-    """By the lesson's load_official or load_huggingface, as the form asks for. Raises WeightsError."""
-    if is_huggingface(path):
-        return lesson.load_huggingface(path, num_heads, dtype)
-    return lesson.load_official(path, network, num_heads, dtype)
 
 
 def expect_memory(weights: Weights, dtype: torch.dtype) -> None:

@@ -16,17 +16,18 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from data import ImageError, load_images, to_display
-from lessons import LessonError
+from lessons import LessonError, reason
 from solutions.diagnostics import knn_accuracy, pca_image
-from solutions.published.assemble import PRECISIONS, Sizes, load_encoder, sizes_of
-from solutions.published.files import WeightsError, size
+from solutions.published.assemble import PRECISIONS, Sizes, assemble, sizes_of
+from solutions.published.files import WeightsError, first_line, size
 from solutions.published.shipped import shipped_model
+from solutions.published.weights import read_weights
 from solutions.trainer.checkpoint import TrainingError, new_run_folder, write_atomic
 from solutions.trainer.config import Config
 from solutions.trainer.machine import draw_off_screen
 from solutions.trainer.metrics import features_and_labels
 from solutions.trainer.pieces import NO_MEMORY, blame
-from solutions.vision_transformer import VisionTransformer
+from solutions.vision_transformer import MLP, VisionTransformer
 
 # On Hugging Face, and as the authors' archive; parameters are 4 bytes each
 PUBLISHED = (
@@ -147,9 +148,9 @@ def from_hub(name: str, download: bool = True) -> Path | None:
     except Exception as error:  # its own errors, and those of the network's libraries
         if not download:
             return None
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:150]
         raise WeightsError(
-            f"{name} can't be downloaded ({reason}): see https://huggingface.co/{name}, or download it by hand"
+            f"{name} can't be downloaded ({first_line(error)}): try again, or download it by hand from "
+            f"https://huggingface.co/{name}"
         ) from None
 
 
@@ -168,14 +169,18 @@ def place_of(weights: str) -> Path:
 def show(options: argparse.Namespace) -> int:
     """Load, look, write pictures and a report."""
     path, dtype = place_of(options.weights), PRECISIONS[options.precision]
-    lesson = importlib.import_module(f"{options.pieces}.pretrained")
-    encoder = load_encoder(lesson, path, options.network, options.heads, dtype)
+    classes = importlib.import_module(f"{options.pieces}.vision_transformer")
+    if not hasattr(classes, "VisionTransformer"):
+        raise WeightsError(
+            f"VisionTransformer is missing: {reason(classes, 'VisionTransformer') or 'no cell defines it'}"
+        )
+    weights = read_weights(path, options.network)
+    encoder = assemble(classes.VisionTransformer, lambda *sizes: classes.MLP(*sizes), weights, options.heads, dtype)
     published = model_of(path.name, encoder, path)
     others = []
     shipped = shipped_model()
     if shipped and shipped.resolve() != path.resolve():
-        reference = importlib.import_module("solutions.pretrained")
-        small = load_encoder(reference, shipped, "encoder", None, torch.float32)
+        small = assemble(VisionTransformer, MLP, read_weights(shipped), None, torch.float32)
         others.append(model_of("the course's", small, shipped))
     torch.manual_seed(0)
     plain = Config()  # untrained, of the trainer's size: large random weights show no more than small ones
@@ -183,9 +188,9 @@ def show(options: argparse.Namespace) -> int:
     others.append(model_of("untrained", untrained, path))
     models = [published, *others]
 
-    weights = sum(tensor.numel() for tensor in encoder.parameters())
+    count = sum(tensor.numel() for tensor in encoder.parameters())
     taken = size(sum(tensor.nbytes for tensor in encoder.state_dict().values()))
-    about = f"{path.name}: {published.sizes}; {weights / 1e6:.0f} million weights, {taken} in {options.precision}"
+    about = f"{path.name}: {published.sizes}; {count / 1e6:.0f} million weights, {taken} in {options.precision}"
     print(about, file=sys.stderr)
     draw_off_screen()
     pictures, lines = look(models, options.images)

@@ -36,7 +36,7 @@ def test_transformers_own_model_is_read_as_it_saves_it(saved_as, tmp_path):
         save_file(model.state_dict(), tmp_path / "model.safetensors")
     else:
         model.save_pretrained(tmp_path, max_shard_size="20KB" if saved_as == "shards" else "1GB")
-        assert len(list(tmp_path.glob("*.safetensors"))) == (1 if saved_as == "whole" else 7)
+        assert (len(list(tmp_path.glob("*.safetensors"))) > 1) == (saved_as == "shards")
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         expected = model(images).last_hidden_state

@@ -9,7 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from lessons import forget
+from solutions.misconceptions import exercises, stub
 from solutions.published import command
+from solutions.tests.helpers.lesson_folders import notebook, save
 from solutions.tests.helpers.published_files import huggingface_state, official_state, save_huggingface, save_official
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +96,27 @@ def test_the_courses_own_model_stands_beside_it(tmp_path, monkeypatch):
     arguments = [str(official), "--heads", "2", "--network", "target_encoder", "--images", images]
     assert command.main([*arguments, "--out", str(tmp_path / "out")]) == 0
     assert "no classes" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_the_weights_go_into_ones_own_encoder(folder, tmp_path, capsys):
+    """Lesson 2 alone is one's own: the others need not be written."""
+    cell = exercises("vision_transformer")["VisionTransformer"]
+    given = (
+        "from torch import Tensor, nn",
+        "from solutions.patch_embedding import PatchEmbedding, sincos_position_embedding",
+        "from solutions.vision_transformer import Block, gather_tokens",
+    )
+    own = cell.replace("return self.norm(tokens)", "raise ValueError('mine')")
+    arguments = [str(weights(tmp_path / "model")), "--pieces", "lessons", "--out", str(tmp_path / "out")]
+    for text, words in (
+        (own, "mine"),
+        (stub(cell), "it is not written yet"),
+        ("x = 1", "VisionTransformer is missing"),
+    ):
+        save(folder, "vision_transformer", notebook(*given, text))
+        forget("vision_transformer")
+        assert command.main(arguments) == 1
+        assert words in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_model_sees_images_in_its_own_size():

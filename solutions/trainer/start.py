@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from solutions.pretrained import from_huggingface
 from solutions.published.assemble import HEADS, converted, expect_fit, sizes_of
-from solutions.published.files import Weights, is_huggingface, read_huggingface, read_official, renamed
+from solutions.published.files import Weights
+from solutions.published.weights import read_weights
 from solutions.trainer.checkpoint import TrainingError
 from solutions.trainer.config import Config
 
@@ -36,7 +36,7 @@ def read_start(config: Config) -> Start | None:
     if not config.init:
         return None
     path = Path(config.init)
-    weights = renamed(read_huggingface(path), from_huggingface) if is_huggingface(path) else read_official(path)
+    weights = read_weights(path)
     sizes = sizes_of(weights.tensors, path)
     if sizes.hidden_dim != 4 * sizes.dim:
         raise TrainingError(
