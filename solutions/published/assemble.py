@@ -53,7 +53,13 @@ def sizes_of(tensors: dict[str, Tensor], path: Path) -> Sizes:
         )
     projection, positions, hidden = (shapes[name] for name in needed)
     grid_size = math.isqrt(positions[-2]) if len(positions) == 3 else 0
-    if len(projection) != 4 or projection[2] != projection[3] or grid_size**2 != positions[-2:][0] or not grid_size:
+    if (
+        not grid_size
+        or grid_size**2 != positions[-2]
+        or len(projection) != 4
+        or projection[1] != 3
+        or projection[2] != projection[3]
+    ):
         raise WeightsError(
             f"{path} is for other images than square ones of 3 colours in square patches: patch_embed.proj.weight is "
             f"{list(projection)}, pos_embed {list(positions)}"
@@ -92,6 +98,8 @@ def assemble(
             if sizes.hidden_dim != 4 * sizes.dim:  # the giant's are 48/11 times as wide
                 for block in encoder.blocks:
                     block.mlp = mlp_class(sizes.dim, sizes.hidden_dim)
+        for norm in (module for module in encoder.modules() if isinstance(module, nn.LayerNorm)):
+            norm.eps = weights.eps  # 1e-6 in all that was published, but transformers' default is another
         return encoder
 
     try:

@@ -48,12 +48,13 @@ class WeightsError(Exception):
 class Weights(NamedTuple):
     """Tensors by the names of their file, and what the file says besides.
 
-    num_heads: of the attention, None where the file doesn't say it (shapes don't show it).
+    num_heads: of the attention, None where the file doesn't say it (shapes don't show it). eps: of the norms.
     """
 
     tensors: dict[str, Tensor]
     path: Path
     num_heads: int | None = None
+    eps: float = 1e-6
 
 
 def is_huggingface(path: Path) -> bool:
@@ -175,7 +176,8 @@ def read_huggingface(path: Path | str) -> Weights:
         raise WeightsError(
             f"{path} holds no I-JEPA{other}: `python -m solutions.pretrained` says where weights can be downloaded"
         )
-    return Weights(names, path, config_of(path).get("num_attention_heads"))
+    config = config_of(path)
+    return Weights(names, path, config.get("num_attention_heads"), config.get("layer_norm_eps", 1e-6))
 
 
 def shards(path: Path) -> list[Path]:

@@ -78,6 +78,14 @@ def test_the_names_that_transformers_has_in_memory_are_read_too(tmp_path):
     expect_same(load_huggingface(tmp_path / "inside" / "model.safetensors"), state)
 
 
+def test_the_eps_of_a_config_is_the_norms(tmp_path):
+    save_huggingface(tmp_path, huggingface_state(official_state()), HEADS)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"layer_norm_eps": 0.01}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    norms = [module for module in load_huggingface(tmp_path).modules() if isinstance(module, nn.LayerNorm)]
+    assert [norm.eps for norm in norms] == [0.01] * 5
+
+
 @pytest.mark.parametrize(("patch", "grid"), [(14, 2), (16, 4)])
 def test_sizes_are_read_off_the_tensors_and_heads_off_the_width(patch, grid, tmp_path):
     state = official_state(dim=192, depth=1, patch=patch, grid=grid)
