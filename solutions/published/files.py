@@ -206,7 +206,7 @@ def config_of(path: Path) -> dict[str, Any]:
 def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} can't be read as JSON ({first_line(error)}): download it again") from None
     if not isinstance(value, dict):
         raise WeightsError(f"{path} holds a {type(value).__name__} in place of an object: download it again")
@@ -231,31 +231,35 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # a change stays in memory
         (length,) = struct.unpack("<Q", mapped[:8])
         header = json.loads(mapped[8 : 8 + length]) if length <= min(HEADER_LIMIT, len(mapped) - 8) else None
-    except (OSError, ValueError, struct.error):
+    except (OSError, ValueError, RecursionError, struct.error):
         header = None
     if not isinstance(header, dict):
         raise WeightsError(f"{path} is no safetensors file, or not complete: download it again")
     header.pop("__metadata__", None)
-    tensors, start = {}, 8 + length
-    for name, entry in header.items():
-        try:
-            kind, shape, (first, last) = entry["dtype"], entry["shape"], entry["data_offsets"]
-            count = math.prod(shape)
-            dtype = DTYPES.get(kind)
-            fits = dtype is None or (0 <= first <= last and last - first == count * dtype.itemsize)
-        except (KeyError, TypeError, ValueError):
-            fits = False
-        if not fits:
-            raise WeightsError(f"{path} has a damaged header, at {name}: download it again")
-        if dtype is None:
-            raise WeightsError(f"{path} holds {name} as {kind}: float32, float16 or bfloat16 are read")
-        if start + last > len(mapped):
-            whole = max(other["data_offsets"][1] for other in header.values())
-            raise WeightsError(
-                f"{path} is not complete: it has {size(len(mapped) - start)} of {size(whole)}; download it again"
-            )
-        tensors[name] = torch.frombuffer(mapped, dtype=dtype, count=count, offset=start + first).reshape(shape)
-    return tensors
+    entries, start = {name: read_entry(path, name, entry) for name, entry in header.items()}, 8 + length
+    stored, whole = len(mapped) - start, max((last for *_, last in entries.values()), default=0)
+    if stored < whole:
+        raise WeightsError(f"{path} is not complete: it has {size(stored)} of {size(whole)}; download it again")
+    return {
+        name: torch.frombuffer(mapped, dtype=dtype, count=math.prod(shape), offset=start + first).reshape(shape)
+        for name, (dtype, shape, first, _) in entries.items()
+    }
+
+
+def read_entry(path: Path, name: str, entry: Any) -> tuple[torch.dtype, list[int], int, int]:
+    """dtype, shape, and the places of the first byte and behind the last. Raises WeightsError."""
+    try:
+        kind, shape, (first, last) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        whole_numbers = all(type(number) is int for number in (*shape, first, last))
+        dtype = DTYPES.get(kind)
+        size_in_bytes = math.prod(shape) * dtype.itemsize if dtype else last - first
+    except (KeyError, TypeError, ValueError):
+        whole_numbers = False
+    if not whole_numbers or not 0 <= first < last or last - first != size_in_bytes:
+        raise WeightsError(f"{path} has a damaged header, at {name}: download it again")
+    if dtype is None:
+        raise WeightsError(f"{path} holds {name} as {kind}: float32, float16 or bfloat16 are read")
+    return dtype, shape, first, last
 
 
 def size(count: int) -> str:

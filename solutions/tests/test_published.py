@@ -381,6 +381,14 @@ FOLDERS = {
     "empty": (lambda folder: cut(whole(folder) / "model.safetensors", 0).parent, "no safetensors file"),
     "a shard missing": (sharded_without, "lacks model-00002-of-00003.safetensors: download all of its 3 files"),
     "a damaged header": (lambda folder: spoiled(folder, shape=[25]), "damaged header, at layernorm.bias"),
+    "a shape of halves": (lambda folder: spoiled(folder, shape=[48, 0.5]), "damaged header"),
+    "too deep": (
+        lambda folder: (
+            (whole(folder) / "model.safetensors").write_bytes(b"\x40\x0d\x03" + bytes(5) + b"[" * 200_000),
+            folder,
+        )[1],
+        "no safetensors file",
+    ),
     "a place before it": (lambda folder: spoiled(folder, data_offsets=[-96, 0]), "damaged header"),
     "eight bits": (lambda folder: spoiled(folder, dtype="I8"), "layernorm.bias as I8: float32, float16 or bfloat16"),
     "DINOv2": (
