@@ -210,6 +210,7 @@ def look(models: list[Model], source: str) -> tuple[dict[str, bytes], list[str]]
     side, patch = models[0].sizes.image_size, models[0].sizes.patch_size
     bank = load_images(source, side, min_side=patch)
     whole = load_images("whole photos" if source == "photos" else source, side, split="val", min_side=patch)
+    whole = whole if len(whole) else bank  # too few to hold any out
     shown = whole.batch([2, 3, 4, 5] if source == "photos" else range(min(4, len(whole))))
     others = bank.batch(range(min(NEIGHBOURS, len(bank))))
     images = to_display(shown)
@@ -240,7 +241,7 @@ def drawn(figure: object) -> bytes:
 def labels_say(models: list[Model], source: str, side: int, patch: int) -> list[str]:
     """How many held-out images their neighbours name rightly, where images have classes in both splits."""
     bank, queries = (load_images(source, side, split=split, min_side=patch) for split in ("train", "val"))
-    if bank.labels is None or queries.labels is None:
+    if not all(images.labels is not None and (images.labels >= 0).any() for images in (bank, queries)):
         return ["The images have no classes (a folder each), so that nothing here says what the features are good for."]
     lines = ["| features | held-out images that their neighbours name rightly |", "| --- | --- |"]
     for model in tqdm(models, desc="neighbours", unit="model"):
