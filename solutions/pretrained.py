@@ -37,8 +37,8 @@ from solutions.vision_transformer import MLP, VisionTransformer
 # `python -m solutions.pretrained`, in a terminal, says where they can be downloaded, how large they are and what their
 # licence allows: it is not the course's. Put the path of the folder or of the file into `FILE` below.
 #
-# As long as `FILE` is None you work with what comes with the course. If that is the stand-in, an untrained encoder in
-# the same form, then everything runs, and the pictures show what **no** training looks like.
+# As long as `FILE` is None you work with the small encoder that comes with the course, in the same form: an hour of
+# training on small images. Compare what it sees with what the large one does.
 
 # %%
 if __name__ == "__main__":
@@ -46,10 +46,10 @@ if __name__ == "__main__":
 
     from data import load_images, to_display
     from lessons import figures
-    from solutions.published.shipped import shipped_model, stand_in
+    from solutions.published.shipped import in_huggingface_layout
 
     FILE = None  # such as "downloads/ijepa_vith14_1k"
-    path = FILE or shipped_model() or stand_in(Path(tempfile.mkdtemp()))
+    path = FILE or in_huggingface_layout(Path(tempfile.mkdtemp()))
 
     read = read_huggingface if Path(path).is_dir() else read_official
     for name, tensor in list(read(path).tensors.items())[:16]:

@@ -76,7 +76,7 @@ def read_official(path: Path | str, network: str = "encoder") -> Weights:
     """One network of an archive as the authors publish it, its names without `module.`.
 
     network: "encoder" (the student, as in Hugging Face's weights) or "target_encoder" (its teacher).
-    The checkpoint of a run of the course's trainer counts as an archive too: its teacher is taken.
+    The course's own model and the checkpoint of a run of its trainer count as archives too: the teacher is taken.
 
     Raises WeightsError for a file that is damaged, could run code, or holds something else.
     """
@@ -87,6 +87,8 @@ def read_official(path: Path | str, network: str = "encoder") -> Weights:
     num_heads = None
     if "teacher" in archive and isinstance(config := archive.get("config"), dict):
         network, num_heads = "teacher", config.get("heads")
+    elif isinstance(sizes := archive.get("encoder_sizes"), list) and len(sizes) == 5:
+        network, num_heads = "encoder", sizes[4]
     tensors = archive.get(network)
     other = seems_to_be(flattened(archive))
     if other or not is_state(tensors):

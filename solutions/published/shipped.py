@@ -1,4 +1,4 @@
-"""What there is to load without a download: the small trained encoder that comes with the course, or a stand-in."""
+"""What there is to load without a download: the small trained encoder that comes with the course."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from data import MODEL, load_model
 from solutions.published.files import DTYPES, SINGLE
 from solutions.vision_transformer import VisionTransformer
-
-PLACE = Path(__file__).parents[2] / "data" / "model"
 
 # Hugging Face's names, by ours: the parts of a block, and what stands once
 OF_A_BLOCK = {
@@ -27,15 +26,23 @@ ONCE = {"patch_embed.proj": "embeddings.patch_embeddings.projection", "norm": "l
 
 
 def shipped_model() -> Path | None:
-    """The encoder that comes with the course, for load_official or load_huggingface; None while it has none."""
-    return PLACE if PLACE.exists() else None
+    """The archive that comes with the course, for load_official; None in a copy without it."""
+    return MODEL if MODEL.exists() else None
 
 
-def stand_in(folder: Path, dim: int = 96, depth: int = 4, heads: int = 3) -> Path:
-    """Write an untrained encoder in Hugging Face's layout -> the folder. It has seen no image, but everything runs."""
+def in_huggingface_layout(folder: Path) -> Path:
+    """Write the course's encoder as Hugging Face's files are -> the folder.
+
+    In a copy of the course without it an untrained one is written: it has seen no image, but everything runs.
+    """
     torch.manual_seed(0)
+    if shipped_model():
+        model = load_model()
+        encoder, heads = model["encoder"], model["encoder_sizes"][4]
+    else:
+        encoder, heads = VisionTransformer(32, 4, 96, 4, 3).state_dict(), 3
     tensors: dict[str, Tensor] = {}
-    for name, tensor in VisionTransformer(224, 16, dim, depth, heads).state_dict().items():
+    for name, tensor in encoder.items():
         module, _, kind = name.rpartition(".")
         _, number, part = module.split(".", 2) if module.startswith("blocks.") else ("", "", module)
         if name == "pos_embed":

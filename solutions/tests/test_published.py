@@ -15,9 +15,8 @@ from torch import nn
 
 from solutions import vision_transformer
 from solutions.pretrained import from_huggingface, image_descriptor, load_huggingface, load_official
-from solutions.published import assemble
+from solutions.published import assemble, shipped
 from solutions.published.files import WeightsError, let_go, read_huggingface, read_official, renamed
-from solutions.published.shipped import stand_in
 from solutions.tests.helpers.published_files import (
     huggingface_state,
     in_memory_state,
@@ -114,10 +113,30 @@ def test_a_run_of_the_trainer_is_read_with_its_heads(tmp_path):
     expect_same(load_official(tmp_path / "c.pt"), state)
 
 
-def test_the_stand_in_is_read_as_any_other(tmp_path):
-    encoder = load_huggingface(stand_in(tmp_path / "model", dim=24, depth=2, heads=2))
+def made_model(path: Path) -> Path:
+    """An archive as the course's own model is."""
+    state = {name: tensor.half() for name, tensor in official_state().items()}
+    torch.save({"encoder": state, "encoder_sizes": [12, 4, 24, 2, HEADS], "points": []}, path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["archive", "folder"])
+def test_the_courses_own_model_is_read_and_written_in_the_other_form(form, tmp_path, monkeypatch):
+    path = made_model(tmp_path / "ijepa.pt")
+    for module in ("data.model", "solutions.published.shipped"):
+        monkeypatch.setattr(f"{module}.MODEL", path)
+    assert shipped.shipped_model() == path
+    state = {name: tensor.half().float() for name, tensor in official_state().items()}
+    encoder = load_official(path) if form == "archive" else load_huggingface(shipped.in_huggingface_layout(tmp_path))
+    expect_same(encoder, state)
+
+
+def test_a_copy_without_the_courses_model_writes_an_untrained_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "MODEL", tmp_path / "nowhere")
+    assert shipped.shipped_model() is None
+    encoder = load_huggingface(shipped.in_huggingface_layout(tmp_path / "model"))
     torch.manual_seed(0)
-    same = vision_transformer.VisionTransformer(224, 16, 24, 2, 2)
+    same = vision_transformer.VisionTransformer(32, 4, 96, 4, 3)
     for name, tensor in same.state_dict().items():
         assert torch.equal(tensor, encoder.state_dict()[name]), name
 
