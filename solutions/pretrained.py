@@ -190,7 +190,7 @@ if __name__ == "__main__":
     grid_size = round(encoder.pos_embed.shape[1] ** 0.5)
     image_size = grid_size * patch_size
     weights = sum(parameter.numel() for parameter in encoder.parameters())
-    print(f"{weights / 1e6:.0f} million weights, {len(encoder.blocks)} blocks of width {dim}")
+    print(f"{weights:,} weights, {len(encoder.blocks)} blocks of width {dim}")
     print(f"images of {image_size} px, in {grid_size} x {grid_size} patches of {patch_size} px")
 
 # %% [markdown]

@@ -190,7 +190,7 @@ def show(options: argparse.Namespace) -> int:
 
     count = sum(tensor.numel() for tensor in encoder.parameters())
     taken = size(sum(tensor.nbytes for tensor in encoder.state_dict().values()))
-    about = f"{path.name}: {published.sizes}; {count / 1e6:.0f} million weights, {taken} in {options.precision}"
+    about = f"{path.name}: {published.sizes}; {count:,} weights, {taken} in {options.precision}"
     print(about, file=sys.stderr)
     draw_off_screen()
     pictures, lines = look(models, options.images)
@@ -210,7 +210,6 @@ def look(models: list[Model], source: str) -> tuple[dict[str, bytes], list[str]]
     side, patch = models[0].sizes.image_size, models[0].sizes.patch_size
     bank = load_images(source, side, min_side=patch)
     whole = load_images("whole photos" if source == "photos" else source, side, split="val", min_side=patch)
-    whole = whole if len(whole) else bank  # too few to hold any out
     shown = whole.batch([2, 3, 4, 5] if source == "photos" else range(min(4, len(whole))))
     others = bank.batch(range(min(NEIGHBOURS, len(bank))))
     images = to_display(shown)

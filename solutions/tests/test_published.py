@@ -116,7 +116,7 @@ def test_a_run_of_the_trainer_is_read_with_its_heads(tmp_path):
 def made_model(path: Path) -> Path:
     """An archive as the course's own model is."""
     state = {name: tensor.half() for name, tensor in official_state().items()}
-    torch.save({"encoder": state, "encoder_sizes": [12, 4, 24, 2, HEADS], "points": []}, path)
+    torch.save({"encoder": state, "predictor": {}, "encoder_sizes": [12, 4, 24, 2, HEADS], "points": []}, path)
     return path
 
 

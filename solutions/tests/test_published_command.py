@@ -92,9 +92,10 @@ def test_pictures_and_neighbours_of_the_users_images(tmp_path, capsys):
 def test_the_courses_own_model_stands_beside_it(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "shipped_model", lambda: weights(tmp_path / "small"))
     official = save_official(tmp_path / "a.pth", official_state(seed=3))
-    images = str(tmp_path / "one")  # too few to hold one out
-    (tmp_path / "one").mkdir()
-    Image.new("RGB", (20, 20), (9, 99, 200)).save(tmp_path / "one" / "only.png")
+    images = str(tmp_path / "two")  # one to hold out
+    (tmp_path / "two").mkdir()
+    for number in range(2):
+        Image.new("RGB", (20, 20), (9, 99 * number, 200)).save(tmp_path / "two" / f"{number}.png")
     arguments = [str(official), "--heads", "2", "--network", "target_encoder", "--images", images]
     assert command.main([*arguments, "--out", str(tmp_path / "out")]) == 0
     assert "no classes" in (tmp_path / "out" / "report.md").read_text()
