@@ -207,7 +207,8 @@ def look(models: list[Model], source: str) -> tuple[dict[str, bytes], list[str]]
     """Pictures by their file names, and what labels say, in Markdown."""
     from lessons import figures
 
-    side, patch = models[0].sizes.image_size, models[0].sizes.patch_size
+    sizes = models[0].sizes
+    side, patch = max(sizes.image_size, 224), sizes.patch_size  # fine enough to be looked at; each model has its own
     bank = load_images(source, side, min_side=patch)
     whole = load_images("whole photos" if source == "photos" else source, side, split="val", min_side=patch)
     shown = whole.batch([2, 3, 4, 5] if source == "photos" else range(min(4, len(whole))))
@@ -228,7 +229,7 @@ def look(models: list[Model], source: str) -> tuple[dict[str, bytes], list[str]]
         "pca.png": figures.models(images, paintings, "Patches with similar features have similar colours"),
         "similarity.png": figures.models(images, maps, "How similar is each patch to the outlined one?", PATCH),
     }
-    return {name: drawn(figure) for name, figure in made.items()}, labels_say(models, source, side, patch)
+    return {name: drawn(figure) for name, figure in made.items()}, labels_say(models, source)
 
 
 def drawn(figure: object) -> bytes:
@@ -237,8 +238,9 @@ def drawn(figure: object) -> bytes:
     return buffer.getvalue()
 
 
-def labels_say(models: list[Model], source: str, side: int, patch: int) -> list[str]:
+def labels_say(models: list[Model], source: str) -> list[str]:
     """How many held-out images their neighbours name rightly, where images have classes in both splits."""
+    side, patch = models[0].sizes[:2]
     bank, queries = (load_images(source, side, split=split, min_side=patch) for split in ("train", "val"))
     if not all(images.labels is not None and (images.labels >= 0).any() for images in (bank, queries)):
         return ["The images have no classes (a folder each), so that nothing here says what the features are good for."]
