@@ -39,7 +39,16 @@ __all__ = [
     "use",
 ]
 
-LESSONS = ("patch_embedding", "vision_transformer", "masking", "teacher", "predictor", "training", "diagnostics")
+LESSONS = (
+    "patch_embedding",
+    "vision_transformer",
+    "masking",
+    "teacher",
+    "predictor",
+    "training",
+    "diagnostics",
+    "pretrained",
+)
 
 _folder: Path | None = None
 _reference = False

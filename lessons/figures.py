@@ -317,7 +317,7 @@ def losses(rows: Sequence[dict[str, float]]) -> Figure:
 _BLUE_TO_YELLOW, _GREEN_TO_PINK = (0.11, 0.11, -0.85), (0.55, -0.38, 0.52)
 
 
-def _paint_components(components: Tensor) -> Tensor:
+def paint_components(components: Tensor) -> Tensor:
     """Three components [..., 3] in 0..1 -> colours [..., 3] in 0..1."""
     light, second, third = components[..., :1], components[..., 1:2] - 0.5, components[..., 2:] - 0.5
     colors = 0.15 + 0.7 * light + second * torch.tensor(_BLUE_TO_YELLOW) + third * torch.tensor(_GREEN_TO_PINK)
@@ -336,12 +336,49 @@ def pca(images: Tensor, before: Tensor, after: Tensor) -> Figure:
     columns = [("image", images)]
     for name, components in (("before", before), ("after", after)):
         components = _display(components, name, len(images), "G", "G", 3)
-        columns.append((f"{name} training", _paint_components(components)))
+        columns.append((f"{name} training", paint_components(components)))
     figure, axes = plt.subplots(len(images), 3, figsize=(8.4, 2.8 * len(images) + 1), squeeze=False)
     for column, (title, pictures) in enumerate(columns):
         for row, picture in enumerate(pictures):
             _show(axes[row, column], picture, title if row == 0 else "")
     figure.suptitle("Patches with similar features have similar colours\n(compare within a column only)")
+    return figure
+
+
+@_picture
+def models(images: Tensor, columns: dict[str, Tensor], title: str, place: tuple[float, float] | None = None) -> Figure:
+    """What several models make of the same images: a row an image, a column a model.
+
+    images [B, H, W, 3]. columns: name -> pictures [B, h, w, 3] in 0..1 (`paint_components` makes them of three
+    components), or maps [B, G, G] of cosine similarities, all on one scale. place: of the patch that is outlined in the
+    maps of the first image, as shares of the height and the width. Raises ValueError for a wrong shape, or no column.
+    """
+    images = _display(images, "images", "B", "H", "W", 3)
+    if not columns:
+        raise ValueError("columns must hold at least one name with its pictures or maps")
+    shown = {"image": images}
+    for name, pictures in columns.items():
+        is_map = pictures.dim() == 3
+        shown[name] = (
+            _checked(pictures, name, len(images), "G", "G").float()
+            if is_map
+            else _display(pictures, name, len(images), "h", "w", 3)
+        )
+    figure, axes = plt.subplots(
+        len(images), len(shown), figsize=(2.8 * len(shown) + 1.2, 2.8 * len(images) + 1), squeeze=False
+    )
+    heat = None
+    for column, (name, pictures) in enumerate(shown.items()):
+        for row, picture in enumerate(pictures):
+            panel, grid_size = axes[row, column], len(picture)
+            scale = {"cmap": HEAT, "vmin": 0, "vmax": 1} if picture.dim() == 2 else {}
+            drawn = _show(panel, picture, name if row == 0 else "", **scale, **_on_grid(grid_size))
+            heat = drawn if scale else heat
+            if place and row == 0 and scale:
+                _mark(panel, int(place[0] * grid_size) * grid_size + int(place[1] * grid_size), grid_size)
+    if heat:
+        figure.colorbar(heat, ax=list(axes[:, -1]), label="cosine similarity", shrink=0.6, extend="min")
+    figure.suptitle(title)
     return figure
 
 

@@ -107,6 +107,8 @@ def build(name: str, source: str, points: dict[str, int]) -> Lesson:
 def read_parts(name: str, source: str, points: dict[str, int]) -> list[Part]:
     parts = []
     for number, cell in enumerate(jupytext.reads(source, fmt="py:percent").cells, start=1):
+        if cell.metadata.get("only") == "script":  # such as the file's command
+            continue
         place, text = f"solutions/{name}.py, cell {number}", cell.source
         check = None
         if cell.cell_type == "code":

@@ -31,6 +31,7 @@ from tqdm import tqdm
 from data import BUILT_IN, ImageError, Images, load_images, move, on_device
 from lessons import LessonError
 from solutions.masking import Masks
+from solutions.published.files import WeightsError
 from solutions.trainer.ahead import Ahead
 from solutions.trainer.checkpoint import CHECKPOINT, TrainingError, write_atomic
 from solutions.trainer.config import Config, parse, validate
@@ -45,6 +46,7 @@ from solutions.trainer.machine import (
 from solutions.trainer.metrics import Row, as_csv, measure, neighbours, pooled, raw_pixels
 from solutions.trainer.pieces import blame, borrowed, load_pieces, try_out
 from solutions.trainer.report import draw_pictures, write_report
+from solutions.trainer.start import Start, read_start
 from solutions.trainer.step import FastStep, Group, LessonStep, Step
 from solutions.trainer.verdict import Outcome
 
@@ -69,10 +71,12 @@ def open_images(config: Config) -> tuple[Images, Images]:
     return train, val
 
 
-def build_model(pieces: SimpleNamespace, config: Config) -> nn.Module:
-    """A new IJEPA; its weights depend on the seed alone."""
+def build_model(pieces: SimpleNamespace, config: Config, start: Start | None = None) -> nn.Module:
+    """A new IJEPA; its weights depend on the seed alone, or those of its encoder on what it starts from."""
     torch.manual_seed(config.seed)
     student = pieces.VisionTransformer(config.image_size, config.patch_size, config.dim, config.depth, config.heads)
+    if start:
+        start.put_into(student)
     grid_size = config.image_size // config.patch_size
     predictor = pieces.Predictor(
         grid_size, config.dim, config.predictor_dim, config.predictor_depth, config.predictor_heads
@@ -105,6 +109,7 @@ class Run:
         self.config, self.out, self.pieces, self.device, self.processes = config, out, pieces, device, processes
         self.images, self.held_out = sources
         self.digests = [images.digest for images in sources]
+        self.start = read_start(config)
         self.pixels = on_device(self.images, device)
         # a device works while the next groups are made, and so do the cores while files are read
         waits = device.type != "cpu" or self.images.canvases is None
@@ -129,7 +134,7 @@ class Run:
     def assemble(self) -> tuple[nn.Module, torch.optim.Optimizer, Step]:
         """A new model, its optimizer, and what trains it for a step."""
         config, device = self.config, self.device
-        model = build_model(self.pieces, config).to(device)
+        model = build_model(self.pieces, config, self.start).to(device)
         groups = self.pieces.parameter_groups(model, config.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, config.beta2), fused=device.type != "mps")
         if config.pieces == "lessons":
@@ -202,11 +207,16 @@ class Run:
         return self.seconds + time.perf_counter() - self.started
 
     def restore(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from a checkpoint. Raises TrainingError if it was trained on other images."""
+        """Go on from a checkpoint. Raises TrainingError if it was trained on other images, or from other weights."""
         if checkpoint["images"] != self.digests:
             raise TrainingError(
                 f"{self.config.data} does not hold the images that the run in {self.out} is trained on: restore "
                 "them, name the folder where they are now with --data, or start a new run in another --out"
+            )
+        if checkpoint["init"] != (self.start.digest if self.start else ""):
+            raise TrainingError(
+                f"{self.config.init} does not hold the weights that the run in {self.out} started from: restore them, "
+                "or name the place where they are now with --init"
             )
         for name, network in self.networks.items():
             network.load_state_dict(checkpoint[name])
@@ -262,7 +272,7 @@ class Run:
             state = {name: network.state_dict() for name, network in self.networks.items()}
             state |= {"optimizer": self.optimizer.state_dict(), "config": dataclasses.asdict(self.config)}
             state |= {"step": self.step, "rows": self.rows, "recent": self.recent, "seconds": self.clock()}
-            state["images"] = self.digests
+            state |= {"images": self.digests, "init": self.start.digest if self.start else ""}
             buffer = io.BytesIO()
             torch.save(state, buffer)
             write_atomic(self.out / CHECKPOINT, buffer.getvalue())
@@ -309,11 +319,13 @@ class Run:
 
     def report(self) -> None:
         """Write the pictures and report.md."""
-        untrained = build_model(self.pieces, self.config).to(self.device)
-        moved = {name: distance(self.networks[name], getattr(untrained, name)) for name in ("student", "teacher")}
+        first = build_model(self.pieces, self.config, self.start).to(self.device)
+        moved = {name: distance(self.networks[name], getattr(first, name)) for name in ("student", "teacher")}
         encoders = {
             "the trained teacher": pooled(self.networks["teacher"], self.device),
-            "the untrained encoder": pooled(untrained.teacher, self.device),
+            "the encoder it started from" if self.start else "the untrained encoder": pooled(
+                first.teacher, self.device
+            ),
             "raw pixels": raw_pixels,
         }
         with self.autocast:
@@ -323,7 +335,7 @@ class Run:
         masks = self.masks(len(shown), torch.Generator().manual_seed(self.config.seed))
         bank = self.images.batch(range(min(BANK_IMAGES, len(self.images)))).to(self.device)
         models = {
-            "before training": {name: getattr(untrained, name) for name in self.networks},
+            "before training": {name: getattr(first, name) for name in self.networks},
             "after training": self.networks,
         }
         pictures = draw_pictures(shown, held_out, bank, masks, models, self.rows, self.config)
@@ -410,7 +422,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a folder's name may hold what the terminal can't show
     try:
         return train(*parse(arguments))
-    except (TrainingError, ImageError, LessonError) as error:
+    except (TrainingError, ImageError, LessonError, WeightsError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

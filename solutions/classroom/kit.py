@@ -79,17 +79,24 @@ def code_cells(notebook: bytes) -> list[str]:
 
 
 def reference_for(code: list[str], earlier: Iterable[str], withheld: Iterable[str], root: Path) -> list[str]:
-    """The modules of solutions/ for a kit: earlier lessons, and helpers, such as diagnostics, that its code imports.
+    """The modules of solutions/ for a kit: earlier lessons, and helpers, such as diagnostics or published/files, that
+    its code imports.
 
     Raises KitError for one that is withheld.
     """
     modules = list(earlier)
-    queue = code + [(root / "solutions" / f"{name}.py").read_text(encoding="utf-8") for name in modules]
+
+    def source(module: str) -> str:
+        return (root / "solutions" / f"{module}.py").read_text(encoding="utf-8")
+
+    queue = code + [source(name) for name in modules]
     while queue:
-        for name in re.findall(r"^\s*(?:from|import) solutions\.(\w+)", queue.pop(), re.MULTILINE):
+        for name in re.findall(r"^\s*(?:from|import) solutions\.([\w.]+)", queue.pop(), re.MULTILINE):
             if name in withheld:
                 raise KitError(f"the kit would need solutions/{name}.py, which is still to be solved")
-            if name not in modules:
-                modules.append(name)
-                queue.append((root / "solutions" / f"{name}.py").read_text(encoding="utf-8"))
+            package, _, inner = name.rpartition(".")
+            for module in (f"{package}/__init__", f"{package}/{inner}") if package else (name,):
+                if module not in modules:
+                    modules.append(module)
+                    queue.append(source(module))
     return modules

@@ -6,14 +6,19 @@ import pytest
 
 import lessons
 
+OPTIONAL = ("browser", "oracles")
+
 
 def pytest_addoption(parser):
     parser.addoption("--browser", action="store_true", help="run test_browser*.py, which need chromium and playwright")
+    parser.addoption("--oracles", action="store_true", help="run test_oracles.py, which needs transformers and timm")
 
 
 def pytest_ignore_collect(collection_path: Path, config) -> bool | None:
-    """The browser tests need a browser, which not every machine has: they are asked for by name."""
-    return True if collection_path.name.startswith("test_browser") and not config.getoption("--browser") else None
+    """What needs more than the course's packages, such as a browser, is asked for by name."""
+    name = collection_path.name
+    optional = any(name.startswith(f"test_{option}") and not config.getoption(option) for option in OPTIONAL)
+    return True if optional else None
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ COUNT = {
     "predictor": 11,
     "training": 13,
     "diagnostics": 19,
+    "pretrained": 6,
 }
 
 ROOT = Path(__file__).parents[2]

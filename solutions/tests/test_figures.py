@@ -66,6 +66,9 @@ def every_figure() -> dict:
         "losses": lambda: figures.losses(rows_of_metrics()),
         "pca": lambda: figures.pca(image[None], torch.rand(1, 4, 4, 3), torch.rand(1, 4, 4, 3)),
         "runs": lambda: figures.runs({"a": {"x": [1, 2], "y": [2, 1]}, "b": {"x": [3, 2], "y": [2, 2]}}, "loss"),
+        "models": lambda: figures.models(
+            image[None], {"a": image[None], "b": torch.rand(1, 4, 4)}, "title", (0.6, 0.5)
+        ),
         "imagined": lambda: figures.imagined(image[None], torch.tensor([[[0, 1], [5, 6]]]), {"a": image[None]}, 4),
         "neighbours": lambda: figures.neighbours(
             image[None], torch.tensor([3]), image.repeat(1, 4, 1, 1, 1), torch.tensor([[0, 1, 2, 3]]), 4
@@ -376,6 +379,25 @@ def test_similarity_maps_run_from_0_to_1_and_the_patch_is_outlined_in_the_first_
 # the lessons' pictures
 
 
+def test_models_show_pictures_as_they_are_and_maps_of_any_grid_on_one_scale_with_the_place_outlined():
+    images, pictures = torch.rand(2, 16, 16, 3), torch.rand(2, 5, 5, 3)
+    columns = {"painted": pictures, "fine": torch.rand(2, 8, 8), "coarse": -torch.rand(2, 4, 4)}
+    figure = figures.models(images, columns, "A title", (0.6, 0.5))
+    panels = np.array([axes for axes in figure.axes if axes.images and axes.get_label() != "<colorbar>"]).reshape(2, 4)
+    assert [axes.get_title() for axes in panels[0]] == ["image", "painted", "fine", "coarse"]
+    for column, expected in enumerate((images, *columns.values())):
+        for axes, picture in zip(panels[:, column], expected, strict=True):
+            np.testing.assert_array_equal(axes.images[0].get_array(), picture.numpy())
+    assert {axes.images[0].get_clim() for axes in panels[:, 2:].flat} == {(0, 1)}
+    outlined = {
+        (row, column): {(round(mark.get_x() + 0.2), round(mark.get_y() + 0.2)) for mark in axes.patches}
+        for (row, column), axes in np.ndenumerate(panels)
+        if axes.patches
+    }
+    assert outlined == {(0, 2): {(4, 4)}, (0, 3): {(2, 2)}}
+    assert {"A title", "cosine similarity"} <= texts(figure)
+
+
 def test_patches_are_cut_and_numbered_row_by_row():
     image = torch.rand(24, 32, 3)
     figure = figures.patches(image, 8)
@@ -488,6 +510,9 @@ FEATURES, COLORS, TARGETS = torch.rand(2, 16, 5), torch.rand(2, 4, 4, 3), torch.
         (lambda: figures.pca(IMAGES, COLORS, COLORS + 1), "after must lie in 0..1"),
         (lambda: figures.runs({}, "y"), "at least one run"),
         (lambda: figures.runs({"a": {"x": [1]}, "b": {"y": [1]}}, "y"), "the same 1 to 6 lines"),
+        (lambda: figures.models(IMAGES, {}, "title"), "at least one name"),
+        (lambda: figures.models(IMAGES, {"a": IMAGES[:1]}, "title"), r"a must be \[2, h, w, 3\]"),
+        (lambda: figures.models(IMAGES, {"a": torch.rand(2, 4, 5)}, "title"), r"a must be \[2, G, G\]"),
         (lambda: figures.imagined(IMAGES, TARGETS, {}, 4), "at least one version"),
         (lambda: figures.imagined(IMAGES, TARGETS[:1], {"a": IMAGES}, 4), "targets for each of the 2 images"),
         (lambda: figures.imagined(IMAGES, TARGETS, {"a": IMAGES[:1]}, 4), r"a must be \[2, 16, 16, 3\]"),

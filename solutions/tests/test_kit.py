@@ -174,7 +174,11 @@ def real_notebooks():
 def test_the_kit_of_a_lesson_holds_nothing_of_later_ones_and_no_grader(real_notebooks, number, tmp_path):
     kit = tmp_path / "kit"
     write_kit(real_notebooks, LESSONS[number], kit)
-    assert {path.stem for path in (kit / "solutions").iterdir()} == {"__init__", *LESSONS[:number]}
+    helpers = {f"published/{name}" for name in ("__init__", "assemble", "files", "foreign", "shipped")}
+    reference = {
+        path.relative_to(kit / "solutions").with_suffix("").as_posix() for path in kit.glob("solutions/**/*.py")
+    }
+    assert reference == {"__init__", *LESSONS[:number]} | (helpers if LESSONS[number] == "pretrained" else set())
     given, later = LESSONS[: number + 1], LESSONS[number + 1 :]
     found = held(kit)
     assert not [name for name in found if Path(name).name.startswith(later)]

@@ -164,6 +164,13 @@ def test_the_solved_code_is_the_source(lesson):
     assert [ast.dump(node) for node in script.body[2:]] == [ast.dump(node) for node in plain]
 
 
+def test_a_cell_of_the_script_alone_is_in_no_notebook(lesson):
+    command = '\n# %% only="script"\nif __name__ == "__main__" and __spec__:\n    raise SystemExit(main())\n'
+    made = build(NAME, SOURCE.replace("\n# %%", f"{command}\n# %%", 1), POINTS)
+    assert command.strip().splitlines()[-1] not in "".join(sources(made.solved))
+    assert [to_bytes(made.solved), to_bytes(made.released)] == [to_bytes(lesson.solved), to_bytes(lesson.released)]
+
+
 def test_release_is_byte_stable(lesson):
     code = "import sys\nfrom solutions.release import *\n"
     code += "lesson = build(sys.argv[1], sys.argv[2], {'Box': 2, 'double': 3})\n"

@@ -42,6 +42,7 @@ PLANTED = {
     "solutions/classroom/more.py": set(),
     "solutions/experiments/more.py": set(),
     "solutions/misconceptions/more.py": set(),
+    "solutions/published/more.py": set(),
     "solutions/tests/more.py": set(),
     "solutions/tests/helpers/more.py": set(),
     "solutions/tests/redteam/more.py": set(),
@@ -76,7 +77,8 @@ CHANGED = {
     "solutions/masking.py": LATER["masking"],
     "solutions/teacher.py": LATER["teacher"],
     "solutions/training.py": LATER["training"],
-    "solutions/diagnostics.py": set(),
+    "solutions/diagnostics.py": LATER["diagnostics"],
+    "solutions/pretrained.py": set(),
     "solutions/train.py": set(),
     "solutions/release.py": set(),
 }

@@ -10,7 +10,19 @@ from typing import Any
 import torch
 
 CHECKPOINT = "checkpoint.pt"
-PARTS = ("config", "step", "student", "teacher", "predictor", "optimizer", "images", "rows", "recent", "seconds")
+PARTS = (
+    "config",
+    "step",
+    "student",
+    "teacher",
+    "predictor",
+    "optimizer",
+    "images",
+    "init",
+    "rows",
+    "recent",
+    "seconds",
+)
 
 
 class TrainingError(Exception):

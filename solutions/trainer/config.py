@@ -110,6 +110,7 @@ class Config:
     compile: bool = option(False, "compile the three networks with torch.compile")
     device: str = option("auto", "auto, cpu, cuda or mps")
     seed: int = option(0, "of weights, images and masks")
+    init: str = option("", "what the encoder starts from: published weights or a run's checkpoint.pt, of these sizes")
     pieces: str = option(
         "solutions", "the code that is assembled: the reference, or your own", ("solutions", "lessons")
     )
@@ -192,6 +193,7 @@ def resumed(before: dict[str, Any], given: dict[str, Any], out: Path) -> Config:
     for name, value in given.items():
         now = getattr(config, name)
         moved = name == "data" and value not in BUILT_IN and now not in BUILT_IN
+        moved = moved or (name == "init" and bool(now))  # what is there now is compared when it is read
         if moved or name in HOW_IT_GOES_ON:
             config = dataclasses.replace(config, **{name: value})
         elif value != now and (name, value) != ("precision", "auto"):  # which was measured, and stays
@@ -206,6 +208,8 @@ def resumed(before: dict[str, Any], given: dict[str, Any], out: Path) -> Config:
 def configure(given: dict[str, Any]) -> Config:
     """The options given, over those of the recipe, over the defaults; --steps beats a recipe's minutes."""
     given = {"recipe": DEFAULT_RECIPE} | ({"minutes": 0.0} if "steps" in given else {}) | given
+    if given.get("init"):
+        given["init"] = os.path.abspath(os.path.expanduser(given["init"]))  # a run may go on in another folder
     return Config(**(RECIPES[given["recipe"]] | given))
 
 

@@ -72,7 +72,7 @@ def draw_pictures(
 REPORT = """# I-JEPA on {data}
 
 {steps} steps of {batch_size} images, {image_size} px in patches of {patch_size}; encoder {dim} x {depth},
-predictor {predictor_dim} x {predictor_depth}; {precision}, seed {seed}, pieces from {pieces}, torch {torch}.
+predictor {predictor_dim} x {predictor_depth}; {precision}, seed {seed}, pieces from {pieces}, torch {torch}.{started}
 
 ## What was seen on {measured_on}
 
@@ -118,9 +118,11 @@ def write_report(config: Config, outcome: Outcome, borrowed: Sequence[str] = ())
     for row in {row["step"]: row for row in (rows[0], middle, rows[-1])}.values():
         table.append("| " + " | ".join(str(row[n]) if n == "step" else f"{row[n]:.4f}" for n in names) + " |")
     data = os.fsencode(config.data).decode(errors="replace")  # a folder's name may be no UTF-8
+    started = f" The encoder started from {config.init}." * bool(config.init)
     pieces = config.pieces + f" ({', '.join(borrowed)} from the reference)" * bool(borrowed)
     return REPORT.format(
-        **dataclasses.asdict(config) | {"data": data, "pieces": pieces},
+        **dataclasses.asdict(config)
+        | {"data": data, "pieces": pieces, "started": os.fsencode(started).decode(errors="replace")},
         torch=torch.__version__,
         measured_on="held-out images" if outcome.held_out else "the training images, too few to hold any out",
         findings="\n".join("- " + sentence for sentence in findings(rows)),

@@ -67,7 +67,7 @@ def without_labels(outcome: Outcome) -> str:
         )
     if outcome.moved["teacher"] < STILL:
         return (
-            "The teacher did not move: its features are those of an untrained encoder, whatever the loss says. Is its "
+            "The teacher did not move: its features are those that it started with, whatever the loss says. Is its "
             "momentum 1?"
         )
     if first["feature_std"] < ALIKE:
