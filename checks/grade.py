@@ -32,6 +32,7 @@ from checks.grader.policy import FLAGGED, Policy, read_policy, settle, unknown_s
 from checks.grader.record import NAME, Record, RecordError, locked
 from checks.grader.remembered import NAME as REMEMBERED
 from checks.grader.remembered import seed_of_class
+from checks.grader.reports.items import history
 from checks.grader.reports.outputs import write_outputs
 from checks.grader.reports.text import shown
 from checks.grader.settled import SettledRow
@@ -180,7 +181,7 @@ def odd(found: Class, rows: list[Row]) -> list[str]:
 
 def finish(rows: list[SettledRow], options: argparse.Namespace, about: dict[str, Any]) -> int:
     """Write all that comes out -> the exit status."""
-    write_outputs(rows, options.out, about)
+    write_outputs(rows, options.out, about | {"history": history(rows, options.out, about["started"])})
     if options.gradebook:
         from checks.grader.gradebook import GradebookError, write  # nbgrader takes a second to import
 

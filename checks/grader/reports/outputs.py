@@ -21,7 +21,8 @@ def write_outputs(rows: Iterable[SettledRow], out: Path, about: dict[str, Any]) 
     """Write grades.csv, report.html, canvas.csv, feedback/ and gradescope/ below out.
 
     rows: the settled rows of the whole class; what isn't in them isn't in the files either. about: "course", "started",
-    "tier", "promises" (a list of sentences), "limits" ({name: value}) and "ignored" (a list of files).
+    "tier", "promises" (a list of sentences), "limits" ({name: value}), "ignored" (a list of files) and, where there is
+    one, "history" (as items.history gives it).
 
     Everything is written beside the old files first, and takes their places only when all of it is on the disk.
     Raises OSError, on a full disk say: then the old files stand.
