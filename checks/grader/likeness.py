@@ -1,7 +1,8 @@
 """Which students' own code is alike, most alike first.
 
 What many have in common says little: an exercise of twenty lines has few good answers. So a fingerprint counts by how
-rare it is in the class, and what the course itself hands out doesn't count at all.
+rare it is in the class, and what the course itself hands out doesn't count at all. (copydetect and pycode-similar
+compare file with file, whatever the rest of the class has written, and read no notebooks; JPlag needs Java.)
 """
 
 from __future__ import annotations

@@ -14,7 +14,13 @@ from checks.tool.exercise import catalogue
 from lessons import LESSONS
 from solutions.classroom.gradescope import write_zip
 from solutions.misconceptions import exercises, stub
+from solutions.release import notebook_path
 from solutions.tests.helpers.notebooks import ROOT, cells_of, notebook
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 CLASSROOM = ROOT / "solutions" / "classroom"
 LESSON = "patch_embedding"
@@ -105,4 +111,19 @@ def test_the_recipe_for_a_hub_names_files_that_are_there():
     text = (CLASSROOM / "JUPYTERHUB.md").read_text()
     named = set(re.findall(r"`((?:solutions|checks|lessons|data)/[\w/.]+|[\w.]+\.(?:py|txt))`", text))
     assert len(named) >= 5 and {name for name in named if not (ROOT / name).exists()} == set()
-    assert "c.Exchange.root" in (ROOT / "nbgrader_config.py").read_text()
+    settings = (ROOT / "nbgrader_config.py").read_text()
+    [course] = re.findall(r'course_id = "(.+)"', text)
+    assert f'course_id = "{course}"' in settings and "c.Exchange.root = " in settings
+    assert "\n## The nbgrader lane\n" in (ROOT / "solutions" / "README.md").read_text()
+
+
+def test_what_a_wheel_is_told_to_hold_is_there():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        told = tomllib.load(file)["tool"]["setuptools"]["package-data"]
+    held = {
+        path.relative_to(ROOT) for name, globs in told.items() for glob in globs for path in (ROOT / name).glob(glob)
+    }
+    notebooks = {notebook_path(ROOT / "lessons", lesson).relative_to(ROOT) for lesson in LESSONS}
+    templates = {path.relative_to(ROOT) for path in ROOT.rglob("checks/**/*.jinja")}
+    photos = {path.relative_to(ROOT) for path in (ROOT / "data" / "photos").iterdir()}
+    assert notebooks and templates and photos and (notebooks | templates | photos) <= held
