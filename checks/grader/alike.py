@@ -17,15 +17,17 @@ from checks.grader.judging.manifest import ROOT
 from checks.grader.likeness import AlikePair, most_alike
 from checks.grader.reports.alike import Side, alike_page
 from checks.grader.reports.text import shown, write_text
-from lessons import LESSONS, LessonError
+from lessons import LESSONS, LessonError, folder_name
 
 NAME = "alike.html"
 
 
 def given() -> set[int]:
-    """The fingerprints of what the course hands out: its reference, and so its stubs."""
+    """The fingerprints of what the course hands out: its reference, and its notebooks with their demos."""
     paths = [ROOT / "solutions" / f"{lesson}.py" for lesson in LESSONS]
-    return {value for path in paths for value in code_of(path.name, path.read_bytes()).prints}
+    paths += [ROOT / "lessons" / folder_name(lesson) / f"{folder_name(lesson)}.ipynb" for lesson in LESSONS]
+    there = [path for path in paths if path.exists()]
+    return {value for path in there for value in code_of(path.name, path.read_bytes(), whole=True).prints}
 
 
 def code(submission: Submission) -> Code | None:

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lessons.reading.cells import CANNOT_PARSE, Cell, LessonError, parse_text, read_cells
-from lessons.reading.statements import IMPORTS, MAGIC, is_definition
+from lessons.reading.statements import FUNCTIONS_AND_CLASSES, MAGIC, is_definition
 
 LENGTH = 6  # tokens of a fingerprint
 LEAST = 4  # tokens of a statement that is shorter than that: `return x` says nothing
 MOST_CHARACTERS = 200_000  # of a learner's code: what is longer is no answer, and not compared
 
+MAKES = (*FUNCTIONS_AND_CLASSES, ast.Lambda)
 ROWS = (ast.stmt, ast.ExceptHandler, ast.match_case)  # where a row begins
 
 Token = tuple[str, int]  # and the line of the code, counted from 0
@@ -41,10 +42,11 @@ class Definition:
     first: int  # the line of its cell at which they begin, counted as the node counts
 
 
-def code_of(label: str, content: bytes) -> Code:
-    """The definitions of a notebook or script, and their fingerprints. Imports and demos don't count.
+def code_of(label: str, content: bytes, whole: bool = False) -> Code:
+    """The functions and classes of a notebook or script, and their fingerprints.
 
-    label: the file's name. Raises LessonError for a file that can't be read or is too long.
+    label: the file's name. whole: all of its statements, demos too. Raises LessonError for a file that can't be read or
+    is too long.
     """
     cells = [cell for cell in read_cells(Path(label), content) if cell.kind == "code"]
     if sum(len(cell.source) for cell in cells) > MOST_CHARACTERS:
@@ -53,7 +55,7 @@ def code_of(label: str, content: bytes) -> Code:
     names = Names([node for _, node in statements])
     lines: list[str] = []
     prints: dict[int, set[int]] = {}
-    for definition in definitions(statements):
+    for definition in definitions(statements, whole):
         offset = len(lines) - definition.first
         for row in names.rows(definition.node):
             for value, places in fingerprints(row):
@@ -73,9 +75,9 @@ def statements_of(cell: Cell) -> list[ast.stmt]:
     return []
 
 
-def definitions(statements: list[tuple[Cell, ast.stmt]]) -> Iterator[Definition]:
+def definitions(statements: list[tuple[Cell, ast.stmt]], whole: bool) -> Iterator[Definition]:
     for cell, node in statements:
-        if is_definition(node) and not isinstance(node, IMPORTS):
+        if whole or (is_definition(node) and any(isinstance(part, MAKES) for part in ast.walk(node))):
             first = min([node.lineno, *(part.lineno for part in getattr(node, "decorator_list", []))])
             lines = cell.source.split("\n")
             yield Definition(node, lines[first - 1 - cell.before : (node.end_lineno or first) - cell.before], first)

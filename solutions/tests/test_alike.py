@@ -7,8 +7,10 @@ import pytest
 from checks.grader.alike import given, main
 from checks.grader.fingerprints import code_of
 from checks.grader.likeness import alike_in, most_alike
+from lessons import LESSONS
+from solutions.release import notebook_path
 from solutions.tests.helpers.alike_class import class_of
-from solutions.tests.helpers.notebooks import cells_of, notebook, put
+from solutions.tests.helpers.notebooks import ROOT, cells_of, notebook, put
 from solutions.tests.helpers.report_pages import Page, table_after
 
 ANSWER = '''
@@ -85,8 +87,14 @@ def test_code_that_no_parser_takes_stops_nothing(text):
 
 
 def test_the_reference_and_the_stub_are_nobodys_own():
-    solved = notebook(cells_of("masking"))
-    assert code_of("a.ipynb", solved).prints.keys() <= given()
+    handed_out = given()
+    for lesson in LESSONS:
+        released = notebook_path(ROOT / "lessons", lesson).read_bytes()
+        assert code_of("a.ipynb", released).prints.keys() <= handed_out
+        solved = notebook(cells_of(lesson))
+        assert len(code_of("a.ipynb", solved).prints) > 30 and code_of("a.ipynb", solved).prints.keys() <= handed_out
+    demo = 'images = load_images("photos", image_size=123)\nwidths = [image.shape[-1] for image in images.batch([7])]'
+    assert code_of("a.ipynb", notebook([demo])).prints == {}
 
 
 def test_copies_in_disguise_come_first_in_a_class_of_300():
