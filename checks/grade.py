@@ -37,6 +37,7 @@ from checks.grader.policy import Policy, count, read_policy, renamed, settle, un
 from checks.grader.record import NAME, Record, RecordError, locked
 from checks.grader.remembered import NAME as REMEMBERED
 from checks.grader.remembered import SETTINGS, Course, read_course, write_course
+from checks.grader.reports.items import history
 from checks.grader.reports.outputs import write_outputs
 from checks.grader.reports.tables import write_table
 from checks.grader.reports.text import shown
@@ -232,6 +233,7 @@ def odd(found: Class, rows: list[Row]) -> list[str]:
 def finish(rows: list[SettledRow], options: argparse.Namespace, about: dict[str, Any], roster: Roster | None) -> int:
     """Write all that comes out, and say what changed -> the exit status."""
     found = changes(read_points(options.out), rows)
+    about = about | {"history": history(rows, options.out, about["started"])}
     write_outputs(rows, options.out, about, found, roster)
     for line in other_worths(rows, roster) if roster else []:
         print(shown(line), file=sys.stderr)

@@ -15,6 +15,7 @@ NAMED_FILES = 5  # that a sentence names
 # What a table or a page shows
 NAME_CHARACTERS = 100
 LINE_CHARACTERS = 500  # of a reason, a note, a cell of a table, or a line of a message
+CODE_LINES = 400  # of a lesson, beside another one
 MESSAGE_LINES = 120
 LISTED_FILES = 500
 TOLD_CHANGES = 12  # students and lessons whose points changed, that are printed

@@ -33,8 +33,8 @@ def write_outputs(
     """Write FILES below out.
 
     rows: the settled rows of the whole class; what isn't in them isn't in the files either. about: "course", "started",
-    "tier", "promises" (a list of sentences), "limits" ({name: value}) and "ignored" (a list of files). changes: since
-    these files were written last.
+    "tier", "promises" (a list of sentences), "limits" ({name: value}), "ignored" (a list of files) and, where there is
+    one, "history" (as items.history gives it). changes: since these files were written last.
 
     Everything is written beside the old files first, and takes their places only when all of it is on the disk.
     Raises OSError, on a full disk say: then the old files stand.

@@ -14,6 +14,7 @@ from checks.grader.changes import Change, value
 from checks.grader.judging.results import Status
 from checks.grader.limits import LISTED_FILES
 from checks.grader.marks import questions_of
+from checks.grader.reports.items import items, unnamed
 from checks.grader.reports.pages import LETTERS, TEMPLATES
 from checks.grader.reports.text import folder_of, points_text
 from checks.grader.settled import SettledExercise, SettledRow
@@ -122,6 +123,8 @@ def report_page(rows: Sequence[SettledRow], about: Mapping[str, Any], changes: S
         "groups": [[line(name, students[name], lessons) for name in group] for group in groups],
         "hardest": hardest(rows, lessons),
         "misconceptions": misconceptions(rows),
+        "items": items(rows, about.get("history", [])),
+        "unnamed": unnamed(rows),
         "distributions": distributions(rows, list(students.values()), lessons),
     }
     return TEMPLATES.get_template("report.html.jinja").render(shows)
