@@ -31,6 +31,7 @@ from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolution
 from lessons import LESSONS, LessonError, folder_name, forget, load_lesson
 from lessons.reading.cells import digest, is_as_released
 from solutions.classroom.address import AddressError, checked, of_origin, recorded, set_up, written_down
+from solutions.classroom.book import BookError, write_book
 from solutions.classroom.kit import KitError, write_kit
 
 ROOT = Path(__file__).parent.parent
@@ -378,6 +379,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--nbgrader", metavar="DIR", type=Path, help="write nbgrader's source notebooks to DIR/source/NN_name/"
     )
     mode.add_argument("--kit", metavar=("LESSON", "DIR"), nargs=2, help="write the folder that a class gets for LESSON")
+    mode.add_argument("--book", metavar="DIR", type=Path, help="write the lessons as a site to read, and as a PDF")
     parser.add_argument(
         "--repository",
         metavar="ADDRESS",
@@ -388,7 +390,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return release(options)
-    except (ReleaseError, AddressError, KitError, LessonError) as error:
+    except (ReleaseError, AddressError, BookError, KitError, LessonError) as error:
         print(error, file=sys.stderr)
     except OSError as error:
         print(f"{error.filename or 'a file'} can't be read or written: {error.strerror or error}", file=sys.stderr)
@@ -409,6 +411,11 @@ def release(options: argparse.Namespace) -> int:
         files = {lesson.name: to_bytes(lesson.released) for lesson in lessons}
         write_kit(files, name, Path(folder))
         print(f"{folder}: the kit of lesson {name}")
+        return 0
+    if options.book:
+        solved, released = ({each.name: getattr(each, kind) for each in lessons} for kind in ("solved", "released"))
+        write_book(solved, released, options.book)
+        print(f"{options.book}: open {options.book / 'index.html'}, or {options.book / 'book.pdf'}")
         return 0
     if options.solved or options.nbgrader:
         folder = options.solved or options.nbgrader / "source"

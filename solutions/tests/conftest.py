@@ -9,6 +9,7 @@ import lessons
 
 def pytest_addoption(parser):
     parser.addoption("--browser", action="store_true", help="run test_browser*.py, which need chromium and playwright")
+    parser.addoption("--book", metavar="FOLDER", help="the book that test_browser_book.py opens")
 
 
 def pytest_ignore_collect(collection_path: Path, config) -> bool | None:
