@@ -34,7 +34,7 @@ from solutions.masking import Masks
 from solutions.trainer.ahead import Ahead
 from solutions.trainer.checkpoint import CHECKPOINT, TrainingError, write_atomic
 from solutions.trainer.config import Config, parse, validate
-from solutions.trainer.machine import Processes, autocast, choose_device, choose_precision, stop_signals
+from solutions.trainer.machine import Processes, autocast, choose_device, choose_precision, keep_few_kernels, stop_signals
 from solutions.trainer.metrics import Row, as_csv, measure, neighbours, pooled, raw_pixels
 from solutions.trainer.pieces import blame, borrowed, load_pieces, try_out
 from solutions.trainer.report import draw_pictures, write_report
@@ -345,6 +345,7 @@ def train(
     images that are open already. By default the config says both. look: is called before the first step and after
     each row of metrics.csv. Raises TrainingError, ImageError.
     """
+    keep_few_kernels()
     processes = Processes.from_environment()
     validate(config, processes.count)
     device = choose_device(config.device)

@@ -107,12 +107,13 @@ def test_attention_in_pieces_is_the_same_by_all_doors(tmp_path):
         path.parent.mkdir(parents=True)
         path.write_bytes(notebook(cells))
     graded, theirs = by_grader(class_, lesson), by_nbgrader(class_, lesson)
+    alone, in_notebook = by_pytest(class_, lesson), by_check(class_, lesson)
     for student in made:
         ours, said = graded[student]
         assert ours == catalogue()[lesson], said
         assert theirs[student] == ours
-        assert by_pytest(class_, student, lesson)[0] == ours
-        assert by_check(class_, student, lesson)[0] == ours
+        assert alone[student][0] == ours
+        assert in_notebook[student][0] == ours
 
 
 def test_patchify_elsewhere_is_the_same_by_all_doors(tmp_path):
@@ -128,14 +129,15 @@ def test_patchify_elsewhere_is_the_same_by_all_doors(tmp_path):
             right = next(cell for cell in cells_of(lesson) if cell.lstrip().startswith("def patchify"))
             (path.parent / "my_pieces.py").write_text(f"import torch\nfrom torch import Tensor\n\n\n{right}")
     graded, theirs = by_grader(class_, lesson), by_nbgrader(class_, lesson)
+    alone, in_notebook = by_pytest(class_, lesson), by_check(class_, lesson)
     for student, (_, lost) in made.items():
         expected = {name: 0 if name in lost else points for name, points in catalogue()[lesson].items()}
         ours, row = graded[student]
         assert ours == expected, row
         assert theirs[student] == ours
-        found, page = by_pytest(class_, student, lesson)
+        found, page = alone[student]
         assert found == ours, page
-        found, said = by_check(class_, student, lesson)
+        found, said = in_notebook[student]
         assert found == ours, said
         for text in (row, page) if lost else ():
             text = " ".join(text.replace("\\n", " ").split())
@@ -149,8 +151,8 @@ def test_patchify_elsewhere_is_the_same_by_all_doors(tmp_path):
 )
 def test_a_statement_that_is_left_out_is_named(tmp_path, statement):
     cells = ["class Attention:\n    pass", f"def forward(self):\n    return 1\n\n\n{statement}"]
-    path = tmp_path / "02_vision_transformer" / "02_vision_transformer.ipynb"
-    path.parent.mkdir()
+    path = tmp_path / "class" / "student" / "02_vision_transformer" / "02_vision_transformer.ipynb"
+    path.parent.mkdir(parents=True)
     path.write_bytes(notebook(cells))
-    _, said = by_pytest(tmp_path.parent, tmp_path.name, "vision_transformer")
+    _, said = by_pytest(tmp_path / "class", "vision_transformer")["student"]
     assert "Attention may also be changed in 02_vision_transformer.ipynb, cell 2, line" in " ".join(said.split())

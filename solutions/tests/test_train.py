@@ -248,6 +248,23 @@ write_atomic(Path({str(out / "checkpoint.pt")!r}), bytes({len(before)}))
     assert (out / "checkpoint.pt").read_bytes() == before and not list(out.glob("*.part"))
 
 
+def test_products_of_many_shapes_do_not_fill_the_memory(tmp_path):
+    code = f"""
+import resource, torch
+from solutions.train import main
+main({[*TINY, "--steps", "1", "--out", str(tmp_path / "run")]!r})
+layer, peaks = torch.nn.Linear(64, 64), []
+with torch.autocast("cpu", torch.bfloat16):
+    for rows in range(1, 901):
+        layer(torch.ones(rows, 64)).sum().backward()
+        if rows % 300 == 0:
+            peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+assert peaks[-1] - peaks[0] < 100, peaks  # MB; 540 with torch's own caches
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("backend", ["module://ipympl.backend_nbagg", "no_such_backend"])
 def test_an_inherited_matplotlib_backend_does_not_cost_the_report(tmp_path, monkeypatch, backend):
     monkeypatch.setenv("MPLBACKEND", backend)

@@ -69,6 +69,16 @@ class Processes:
             dist.barrier()
 
 
+def keep_few_kernels() -> None:
+    """Bound what torch keeps for the shapes that it has multiplied on a CPU; before the first product, or never.
+
+    Each new shape of a product, and masks have hundreds, compiles kernels of a few hundred kB. By default two caches
+    keep 1,024 each: gigabytes. Most shapes come once, so that a smaller cache costs nothing.
+    """
+    for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(cache, "256")
+
+
 def choose_device(name: str) -> torch.device:
     """The device asked for; auto takes a GPU where there is one."""
     if name == "auto":

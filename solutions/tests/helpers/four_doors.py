@@ -19,31 +19,28 @@ from solutions.tests.helpers.graders import record
 from solutions.tests.helpers.nbgrading import grades, nbgrader, release_into
 
 
-def in_process_of_its_own(door: str, student: Path, lesson: str, cwd: Path, output: Path) -> tuple[dict[str, int], str]:
-    """{exercise: points} by one of the two doors below, and all that was printed.
-
-    No fork of this process, in which other tests may have started threads.
-    """
-    result = output.with_suffix(".json")
-    result.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "solutions.tests.helpers.four_doors", door, student, lesson, result]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(output.parent / "ipython")}
-    with output.open("w") as file:
-        subprocess.run(list(map(str, command)), cwd=cwd, env=environment, stdout=file, stderr=subprocess.STDOUT)
-    said = output.read_text()
-    assert result.exists(), said
-    return json.loads(result.read_text()), said
+def by_pytest(class_: Path, lesson: str) -> dict[str, tuple[dict[str, int], str]]:
+    """By student: {exercise: points}, and what was printed."""
+    return in_processes("pytest", class_, lesson)
 
 
-def by_pytest(class_: Path, student: str, lesson: str) -> tuple[dict[str, int], str]:
-    """{exercise: points}, and what was printed."""
-    return in_process_of_its_own("pytest", class_ / student, lesson, ROOT, class_.parent / "pytest.txt")
+def by_check(class_: Path, lesson: str) -> dict[str, tuple[dict[str, int], str]]:
+    """By student, the same. The cells are run one after the other, as Jupyter does, and then the checks."""
+    return in_processes("check", class_, lesson)
 
 
-def by_check(class_: Path, student: str, lesson: str) -> tuple[dict[str, int], str]:
-    """The cells are run one after the other, as Jupyter does, and then the checks."""
-    folder = class_ / student / folder_name(lesson)
-    return in_process_of_its_own("check", class_ / student, lesson, folder, class_.parent / "check.txt")
+def in_processes(door: str, class_: Path, lesson: str) -> dict[str, tuple[dict[str, int], str]]:
+    """A process for each student, all of them forks of one that has imported everything and started nothing: this one
+    may have threads."""
+    out = class_.parent / f"{door}_{lesson}"
+    out.mkdir()
+    command = [sys.executable, "-m", "solutions.tests.helpers.four_doors", door, class_, lesson, out]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(out / "ipython")}
+    subprocess.run(list(map(str, command)), cwd=ROOT, env=environment, check=True)
+    said = {student.name: (out / f"{student.name}.txt").read_text() for student in class_.iterdir()}
+    points = {student: out / f"{student}.json" for student in said}
+    assert all(path.exists() for path in points.values()), said
+    return {student: (json.loads(path.read_text()), said[student]) for student, path in points.items()}
 
 
 def points_by_pytest(student: Path, lesson: str) -> dict[str, int]:
@@ -65,6 +62,7 @@ def points_by_pytest(student: Path, lesson: str) -> dict[str, int]:
 def points_by_check(student: Path, lesson: str) -> dict[str, int]:
     os.environ["NBGRADER_EXECUTION"] = "validate"  # so that the points come back
     folder = student / folder_name(lesson)
+    os.chdir(folder)
     sys.path.insert(0, "")
     main = sys.modules["__main__"] = ModuleType("__main__")
     shell = InteractiveShell.instance(user_module=main, user_ns=vars(main))
@@ -99,7 +97,19 @@ def by_nbgrader(class_: Path, lesson: str) -> dict[str, dict[str, int]]:
     }
 
 
+def main(door: str, class_: Path, lesson: str, out: Path) -> None:
+    points_by = {"pytest": points_by_pytest, "check": points_by_check}[door]
+    for student in sorted(class_.iterdir()):
+        if not (child := os.fork()):
+            printed = os.open(out / f"{student.name}.txt", os.O_WRONLY | os.O_CREAT)
+            os.dup2(printed, 1)
+            os.dup2(printed, 2)
+            (out / f"{student.name}.json").write_text(json.dumps(points_by(student, lesson)))
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+        os.waitpid(child, 0)
+
+
 if __name__ == "__main__":
-    door, student, lesson, result = sys.argv[1:]
-    points = {"pytest": points_by_pytest, "check": points_by_check}[door](Path(student), lesson)
-    Path(result).write_text(json.dumps(points))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
