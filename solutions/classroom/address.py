@@ -82,11 +82,16 @@ def recorded(root: Path) -> str:
 
 def of_origin(root: Path) -> str:
     """Where anyone can fetch what `origin` is, as https, or "" if there is none, or it is a folder of this machine."""
+    # a course that merely lies within a repository of something else has no address of its own
+    return "" if git(root, "rev-parse", "--show-prefix") else public(git(root, "remote", "get-url", "origin"))
+
+
+def git(root: Path, *command: str) -> str:
+    """What git says in a folder, or "" if it fails or is not there."""
     try:
-        asked = subprocess.run(["git", "remote", "get-url", "origin"], cwd=root, capture_output=True, text=True)
-    except OSError:  # no git
+        return subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
         return ""
-    return public(asked.stdout.strip()) if asked.returncode == 0 else ""
 
 
 def public(remote: str) -> str:

@@ -175,6 +175,7 @@ def print_pdf(source: Path, target: Path) -> None:
         tab = browser.new_page()
         tab.goto(source.resolve().as_uri())
         tab.evaluate("() => document.querySelectorAll('details').forEach(folded => { folded.open = true })")
+        tab.add_style_tag(content=".cell_input, .cell_output img { break-inside: avoid }")
         margin = dict.fromkeys(("top", "bottom", "left", "right"), "15mm")
         tab.pdf(path=target, format="A4", print_background=True, margin=margin, outline=True, tagged=True)
         browser.close()

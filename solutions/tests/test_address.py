@@ -135,6 +135,8 @@ def test_a_remote_is_told_as_anyone_can_fetch_it(tmp_path, remote, address):
     if remote:
         git(tmp_path, "remote", "add", "origin", remote)
     assert of_origin(tmp_path) == address
+    (tmp_path / "course").mkdir()
+    assert of_origin(tmp_path / "course") == ""  # it lies within the repository, and is not it
 
 
 def test_without_git_there_is_no_origin(tmp_path, monkeypatch):
