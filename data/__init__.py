@@ -1,9 +1,10 @@
-"""Images for the lessons and the trainer: `load_images("photos" | "cifar10" | a folder)`."""
+"""Images for the lessons and the trainer: `load_images("photos" | "cifar10" | a folder)`, and a small trained model."""
 
 import os
 from pathlib import Path
 
 from data.images import IMAGENET_MEAN, IMAGENET_STD, ImageError, Images, to_display
+from data.model import MODEL, load_model
 from data.resident import move, on_device
 from data.sources import cifar10, folder, photographs, whole_photographs
 
@@ -11,9 +12,11 @@ __all__ = [
     "BUILT_IN",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "MODEL",
     "ImageError",
     "Images",
     "load_images",
+    "load_model",
     "move",
     "on_device",
     "to_display",

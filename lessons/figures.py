@@ -701,3 +701,34 @@ def side_by_side(pictures: Sequence[Tensor], titles: Sequence[str], label: str =
     if maps:
         figure.colorbar(heat, ax=list(axes[0]), label=label, shrink=0.8)
     return figure
+
+
+@_picture
+def long_run(points: Sequence[dict[str, float]]) -> Figure:
+    """A long run, against the images it has seen: its loss beside the best constant's, and what labels say of it.
+
+    points: each with images, held_out_loss, constant, knn and logistic (`load_model()["points"]`). The first, before
+    the first step, has no loss that would say anything. Raises ValueError if there are fewer than two.
+    """
+    if len(points) < 2:
+        raise ValueError(f"a run has at least two points, but there are {len(points)}")
+    figure, axes = plt.subplots(1, 2, figsize=(14, 5.5), layout="constrained")
+    panels = (
+        (
+            "The question: squared error",
+            (("held_out_loss", "held-out loss", BLUE), ("constant", "best constant", GREY)),
+        ),
+        ("What labels say of the features", (("knn", "neighbours", ORANGE), ("logistic", "linear probe", PURPLE))),
+    )
+    for panel, (title, drawn) in zip(axes, panels, strict=True):
+        seen = points[1:] if drawn[0][0] == "held_out_loss" else points
+        x = [point["images"] / 1000 for point in seen]
+        lines = []
+        for (key, name, color), dash in zip(drawn, DASHES, strict=False):
+            values = [point[key] for point in seen]
+            panel.plot(x, values, color=color, linestyle=dash, linewidth=3, marker="o")
+            lines.append((name, color, x, values))
+        panel.set(title=title, xlabel="thousand images seen", ylabel="share right" if seen is points else "")
+        panel.margins(x=0.02)
+        _label_ends(panel, lines)
+    return figure

@@ -34,7 +34,14 @@ from solutions.masking import Masks
 from solutions.trainer.ahead import Ahead
 from solutions.trainer.checkpoint import CHECKPOINT, TrainingError, write_atomic
 from solutions.trainer.config import Config, parse, validate
-from solutions.trainer.machine import Processes, autocast, choose_device, choose_precision, keep_few_kernels, stop_signals
+from solutions.trainer.machine import (
+    Processes,
+    autocast,
+    choose_device,
+    choose_precision,
+    keep_few_kernels,
+    stop_signals,
+)
 from solutions.trainer.metrics import Row, as_csv, measure, neighbours, pooled, raw_pixels
 from solutions.trainer.pieces import blame, borrowed, load_pieces, try_out
 from solutions.trainer.report import draw_pictures, write_report

@@ -28,7 +28,7 @@ from solutions.teacher import make_teacher, momentum_at, teacher_targets, update
 
 # %%
 if __name__ == "__main__":
-    from data import load_images, to_display
+    from data import load_images, load_model, to_display
     from lessons import figures
     from solutions.masking import sample_masks
     from solutions.predictor import Predictor
@@ -411,6 +411,29 @@ if __name__ == "__main__":
 # - **Where the argument ends.** That no gradient points to the constant does not mean that nothing goes there. If the
 #   targets can't be predicted, as in noise, the best prediction is a constant, nothing asks the student to keep
 #   anything, and it doesn't. And features can lose most of their directions long before all of them: lesson 7.
+#
+# ## Experiment: what an hour gives
+#
+# A minute is short. A small model comes with the course: your pieces, in a larger network, for about an hour on 20,000
+# small images of CIFAR-10. Its weights fit into your classes: `load_model` returns them, and what was measured on the
+# way. On the right is what labels say, which the training never saw. "Neighbours": how often most of the 20 images with
+# the nearest features are of the same kind. Lesson 7 builds this instrument.
+#
+# Before you run it: what will the loss do while the features get better?
+
+# %%
+if __name__ == "__main__":
+    small = load_model()
+    teacher = VisionTransformer(*small["encoder_sizes"])
+    print(teacher.load_state_dict(small["encoder"]))
+    figures.long_run(small["points"])
+
+# %% [markdown]
+# After its first fall the loss **rises**, for most of the hour, and the features get better all the while. The targets
+# come from the teacher's features: the more these tell images apart, the harder is the question. The best constant says
+# so: its loss rises as well.
+#
+# So a falling loss is no evidence that it learns, and a rising one none that it doesn't. You need other instruments.
 #
 # ## Your own I-JEPA
 #

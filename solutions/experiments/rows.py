@@ -14,7 +14,9 @@ from solutions.masking import Masks, block_indices, sample_block_size, sample_ma
 from solutions.trainer.config import DEFAULT_RECIPE, RECIPES, SMALL_IMAGES, TERMS, Config
 
 BATCH = 64
-MILESTONES = (0, 32_000, 64_000, 128_000, 256_000, 512_000)  # images seen when the probes look
+MILESTONES = (0, 32_000, 64_000, 128_000, 256_000, 512_000)  # images seen when the probes look, besides the end
+# as many images as a recipe's time was enough for on two cores with bf16 units, so that a row is the same everywhere
+RECIPE_IMAGES = {"ten-minutes": 160_000, "hour": 640_000}
 ENOUGH = 500_000  # images seen and
 SEEDS = 3  # runs, from which on a difference between two rows may be called one
 # plain I-JEPA with a small encoder, so that a row takes minutes
@@ -68,7 +70,7 @@ def number_of_targets(count: int) -> Callable[[Pieces], None]:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: what differs from plain I-JEPA, and what is swapped; or a recipe as its user runs it."""
+    """One line of a table: what differs from plain I-JEPA, and what is swapped; or a recipe."""
 
     name: str
     text: str
@@ -82,7 +84,11 @@ class Row:
     def config(self, data: str, seed: int) -> Config:
         about = {"data": "photos" if self.photos else data, "seed": seed, "save_every": 500}
         if self.recipe:
-            return Config(recipe=self.recipe, **(RECIPES[self.recipe] | about | self.changes))
+            options = RECIPES[self.recipe] | about
+            if images := RECIPE_IMAGES.get(self.recipe):
+                size = options["batch_size"]
+                options |= {"minutes": 0.0, "steps": images // size, "log_every": MILESTONES[1] // size}
+            return Config(recipe=self.recipe, **(options | self.changes))
         steps = {"steps": MILESTONES[-1] // BATCH, "log_every": MILESTONES[1] // BATCH}
         return Config(**(PLAIN | steps | about | self.changes))
 
@@ -100,9 +106,8 @@ ROWS = (
     Row("targets-1", "1 target in place of 4", swap=number_of_targets(1)),
     Row("targets-2", "2 targets in place of 4", swap=number_of_targets(2)),
     *(
-        Row(f"recipe-{name}", f"`--recipe {name}`", recipe=name)
-        for name, options in RECIPES.items()
-        if options.get("minutes")
+        Row(f"recipe-{name}", f"`--recipe {name}`, by images and not by the clock", recipe=name)
+        for name in RECIPE_IMAGES
     ),
     Row("photos-pixels", "raw pixels", trained=False, photos=True, seeds=1),
     Row("photos-untrained", "the encoder as it starts", trained=False, photos=True),

@@ -79,7 +79,14 @@ def every_figure() -> dict:
         "mask_frequency": lambda: figures.mask_frequency({"a": torch.rand(4, 4), "b": torch.rand(4, 4)}),
         "curves": lambda: figures.curves({"a": [1, 2], "b": [2, 1]}, "title", "value"),
         "side_by_side": lambda: figures.side_by_side([image, torch.rand(4, 4)], ["image", "map"], "distance"),
+        "long_run": lambda: figures.long_run(POINTS),
     }
+
+
+POINTS = [
+    {"images": 1000 * images, "held_out_loss": loss, "constant": 0.5, "knn": 0.3 + images / 1000, "logistic": 0.5}
+    for images, loss in ((0, 1.5), (32, 0.2), (64, 0.25), (640, 0.3))
+]
 
 
 # all figures
@@ -483,6 +490,14 @@ def test_side_by_side_shows_images_as_they_are_and_maps_on_one_scale():
     assert "distance" in texts(figure)
 
 
+def test_a_long_run_shows_its_loss_from_the_first_step_on_and_its_neighbours_from_before():
+    left, right = figures.long_run(POINTS).axes
+    assert [list(line.get_xdata()) for line in left.lines] == [[32, 64, 640]] * 2
+    assert list(left.lines[0].get_ydata()) == [0.2, 0.25, 0.3]
+    assert list(right.lines[0].get_xdata()) == [0, 32, 64, 640]
+    assert list(right.lines[0].get_ydata()) == pytest.approx([0.3, 0.332, 0.364, 0.94])
+
+
 # bad input
 
 
@@ -591,6 +606,7 @@ def test_a_program_that_runs_a_notebook_gets_a_picture_and_a_person_sliders():
         (lambda: figures.mask_frequency({"a": torch.rand(4, 5)}), r"'a' must be \[G, G\]"),
         (lambda: figures.curves({}, "title", "y"), "1 to 6 names"),
         (lambda: figures.curves({"a": []}, "title", "y"), "at least one value"),
+        (lambda: figures.long_run(POINTS[:1]), "at least two points"),
         (lambda: figures.side_by_side([IMAGE], []), "must have a title"),
         (lambda: figures.side_by_side([torch.full((2, 2), math.nan)], ["a"]), "finite"),
         (lambda: figures.side_by_side([IMAGES], ["a"]), r"a must be \[H, W, 3\]"),

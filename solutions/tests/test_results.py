@@ -12,7 +12,7 @@ from solutions.experiments import page, probes, results, rows
 from solutions.experiments.page import cell, judged
 from solutions.experiments.probes import logistic_probe, ridge_probe
 from solutions.experiments.results import main
-from solutions.experiments.rows import ENOUGH, MILESTONES, ROWS, Row
+from solutions.experiments.rows import ENOUGH, MILESTONES, RECIPE_IMAGES, ROWS, Row
 from solutions.train import load_pieces
 
 NAMES = [row.name for row in ROWS]
@@ -259,7 +259,9 @@ def test_a_row_says_what_it_runs():
     config = Row("x", "", changes={"lr": 0.5}).config("folder", 3)
     assert (config.lr, config.seed, config.data, config.minutes, config.recipe) == (0.5, 3, "folder", 0, "plain")
     recipe = Row("y", "", recipe="hour").config("folder", 3)
-    assert (recipe.minutes, recipe.seed, recipe.dim) == (60, 3, 192)
+    assert (recipe.minutes, recipe.seed, recipe.dim) == (0, 3, 192)
+    assert recipe.steps * recipe.batch_size == RECIPE_IMAGES["hour"]
+    assert Row("z", "", recipe="three-minutes", photos=True).config("folder", 3).data == "photos"
 
 
 def test_the_pages_curves_are_those_of_the_runs():
@@ -276,5 +278,5 @@ def test_a_recipe_is_set_beside_its_goals(monkeypatch):
     rows = page.recipes({"recipe-ten-minutes": [measured(0.52, 0.50), measured(0.50, 0.52)]})
     assert "| `ten-minutes` | 2 | 10" in rows and "0.510 ± 0.014" in rows
     assert "kNN 0.50, logistic 0.54: not reached by logistic" in rows
-    assert "kNN 0.56, ridge 0.59, logistic 0.61: not measured" in rows
+    assert "kNN 0.60, logistic 0.65: not measured" in rows
     assert "kNN 0.50, logistic 0.54: reached" in page.recipes({"recipe-ten-minutes": [measured(0.52, 0.55)]})

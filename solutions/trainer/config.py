@@ -41,12 +41,11 @@ RECIPES: dict[str, dict[str, Any]] = {
         "dim": 192,
         "depth": 6,
         "predictor_dim": 96,
-        "predictor_depth": 3,
-        "batch_size": 128,
-        "group_size": 64,
+        "batch_size": 64,
+        "group_size": 32,
         "minutes": 60.0,
-        "log_every": 250,
-        "save_every": 250,
+        "log_every": 500,
+        "save_every": 500,
     },
     # a GPU, a quarter of an hour: plain I-JEPA
     "gpu": SMALL_IMAGES
