@@ -110,12 +110,14 @@ def run(solved: Mapping[str, NotebookNode], folder: Path) -> dict[str, NotebookN
         nbformat.write(notebook, place / f"{folder_name(name)}.ipynb")
     # the lessons of this course, and not those that the environment may hold
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"IJEPA_LESSONS": str(folder), "PYTHONPATH": os.pathsep.join(paths)}
+    environment = os.environ | {"IJEPA_LESSONS": str(folder.resolve()), "PYTHONPATH": os.pathsep.join(paths)}
     done = {}
     for name, notebook in solved.items():
         print(f"running {folder_name(name)}", flush=True)
         done[name] = copy.deepcopy(notebook)
-        client = NotebookClient(done[name], timeout=SECONDS, allow_errors=True, resources={"metadata": {"path": ROOT}})
+        client = NotebookClient(
+            done[name], timeout=SECONDS, allow_errors=True, resources={"metadata": {"path": str(ROOT)}}
+        )
         client.execute(env=environment)
     return done
 

@@ -2,6 +2,7 @@
 
 import ast
 import copy
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -102,6 +103,17 @@ def test_the_first_page_is_the_beginning_of_the_readme_and_names_the_lessons():
     made = front(readme, ["01_a", "02_b"])
     assert made.startswith("# Build I-JEPA") and "\n01_a\n02_b\n" in made and "## " not in made
     assert all((ROOT / place).is_file() for place in book.Page(made).links if "://" not in place)
+
+
+def test_lessons_are_run_on_the_solved_ones_of_this_course(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cell = code("import lessons, os\nprint(lessons.__file__, lessons.lessons_folder())\n1 / 0")
+    given = {name: nbformat.v4.new_notebook(cells=[copy.deepcopy(cell)]) for name in LESSONS[:1]}
+    done = book.run(given, Path("solved"))  # a relative folder, as on the command line
+    (printed, error) = done[LESSONS[0]].cells[0].outputs
+    assert printed.text.split() == [str(ROOT / "lessons" / "__init__.py"), str(tmp_path / "solved")]
+    assert error.ename == "ZeroDivisionError"  # kept: `page` names the cell
+    assert given[LESSONS[0]].cells[0].outputs == []
 
 
 # Whether a site is whole
