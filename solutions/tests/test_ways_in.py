@@ -64,7 +64,7 @@ for name in ("SIGALRM", "SIGHUP", "SIGKILL", "SIGUSR1", "ITIMER_REAL", "alarm", 
 from solutions.train import main
 assert pytest.main(["checks/test_03_masking.py", "--solutions", "-q", "-p", "no:cacheprovider"]) == 0
 assert pytest.main(["checks", "--watch"]) == pytest.ExitCode.USAGE_ERROR
-assert main(["--steps", "1", "--batch-size", "2", "--image-size", "32", "--dim", "32", "--out", sys.argv[1]]) == 0
+assert main(["--steps", "1", "--batch-size", "2", "--image-size", "96", "--out", sys.argv[1]]) == 0
 sys.platform = "win32"
 import checks.grade
 """
