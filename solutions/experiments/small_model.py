@@ -1,7 +1,8 @@
 """The small model that comes with the course: `python -m solutions.experiments.small_model --data FOLDER`.
 
 Trains `--recipe hour` for as many images as its row of RESULTS.md, with seed 0, measures it on the way, and writes
-data/model/: the teacher and the predictor in float16, and a card. A run that was stopped goes on.
+data/model/ (the teacher and the predictor in float16, and a card) and lessons/pictures/imagined.png. A run that was
+stopped goes on.
 """
 
 from __future__ import annotations
@@ -14,21 +15,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 from tqdm import tqdm
 
-from data import MODEL, ImageError, Images, load_images, load_model
+from data import MODEL, ImageError, load_images, load_model, to_display
+from solutions.diagnostics import imagine
 from solutions.experiments.page import HERE, PROBES
 from solutions.experiments.probes import probes
 from solutions.experiments.results import CPU, run
 from solutions.experiments.rows import ROWS
+from solutions.masking import sample_masks
 from solutions.predictor import Predictor
 from solutions.trainer.checkpoint import CHECKPOINT, TrainingError, load_checkpoint, write_atomic
 from solutions.trainer.config import Config
+from solutions.trainer.machine import draw_off_screen
 from solutions.trainer.metrics import pooled, raw_pixels
 from solutions.vision_transformer import VisionTransformer
 
 ROW = next(row for row in ROWS if row.recipe == "hour")
 SEED = 0
+SHOWN = [5, 20, 0]  # held-out crops of a flower, a cat and a rocket
+PICTURE = HERE.parents[1] / "lessons" / "pictures" / "imagined.png"
 
 
 def export(checkpoint: dict[str, Any], points: list[dict[str, float]]) -> bytes:
@@ -62,28 +69,56 @@ def card(config: Config, result: dict[str, Any], found: dict[str, list[dict[str,
     return (HERE / "MODEL.template.md").read_text(encoding="utf-8").format(**about)
 
 
+def networks() -> dict[str, tuple[VisionTransformer, Predictor]]:
+    """The encoder and the predictor that come with the course, and the same untrained."""
+    model, made = load_model(), {}
+    for name in ("untrained", "this model"):
+        torch.manual_seed(SEED)
+        made[name] = VisionTransformer(*model["encoder_sizes"]), Predictor(*model["predictor_sizes"])
+    for network, part in zip(made["this model"], ("encoder", "predictor"), strict=True):
+        network.load_state_dict(model[part])
+    return made
+
+
 def measured(config: Config, data: str) -> dict[str, list[dict[str, float]]]:
     """The probes of the model that comes with the course, of an untrained one and of raw pixels, on both sources."""
-    sources = [open_both(source, config) for source in (data, "photos")]
-    model = load_model()
-    encoders = {}
-    for name in ("this model", "untrained"):
-        torch.manual_seed(SEED)
-        encoder = VisionTransformer(*model["encoder_sizes"])
-        if name == "this model":
-            encoder.load_state_dict(model["encoder"])
-            Predictor(*model["predictor_sizes"]).load_state_dict(model["predictor"])
-        encoders[name] = pooled(encoder, CPU)
-    encoders["raw pixels"] = raw_pixels
+    sources = [
+        tuple(load_images(source, config.image_size, split, SEED) for split in ("train", "val"))
+        for source in (data, "photos")
+    ]
+    encoders = {name: pooled(encoder, CPU) for name, (encoder, _) in networks().items()} | {"raw pixels": raw_pixels}
     return {
         name: [probes(encode, both) for both in sources]
         for name, encode in tqdm(encoders.items(), "probes", leave=False)
     }
 
 
-def open_both(source: str, config: Config) -> tuple[Images, Images]:
-    train, val = (load_images(source, config.image_size, split, SEED) for split in ("train", "val"))
-    return train, val
+def picture() -> bytes:
+    """What the predictor expects in the holes of held-out crops, as a PNG: patches of training crops, drawn large."""
+    draw_off_screen()
+    from lessons import figures
+
+    made = networks()
+    grid_size, size = load_model()["predictor_sizes"][0], 224
+    small, large, small_bank, large_bank = (
+        load_images("photos", side, split, SEED).batch(which)
+        for split, which in (("val", SHOWN), ("train", range(400)))
+        for side in (load_model()["encoder_sizes"][0], size)
+    )
+    masks = sample_masks(max(SHOWN) + 1, grid_size, torch.Generator().manual_seed(SEED))
+    context, targets = masks.context[SHOWN], masks.targets[SHOWN]
+    versions = {"the truth": to_display(large)}
+    for name, title in (("untrained", "untrained"), ("this model", "after an hour")):
+        encoder, predictor = made[name]
+        with torch.no_grad():
+            tokens = encoder(small_bank)
+            predictions = predictor(encoder(small, keep=context), context, targets)
+        bank_tokens = F.layer_norm(tokens, tokens.shape[-1:])
+        filled = imagine(predictions, targets, large, bank_tokens, large_bank, size // grid_size)
+        versions[title] = to_display(filled)
+    buffer = io.BytesIO()
+    figures.imagined(to_display(large), targets, versions, grid_size).savefig(buffer, dpi=80)
+    return buffer.getvalue()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -100,6 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = Config(**checkpoint["config"])
         write_atomic(MODEL, export(checkpoint, result["points"]))
         write_atomic(MODEL.parent / "README.md", card(config, result, measured(config, given.data)).encode())
+        write_atomic(PICTURE, picture())
     except (TrainingError, ImageError) as error:
         print(f"small_model: {error}", file=sys.stderr)
         return 1

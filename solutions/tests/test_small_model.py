@@ -80,6 +80,7 @@ def test_one_command_makes_it(folder, tmp_path, monkeypatch):
     small = {"dim": 12, "depth": 1, "predictor_dim": 12, "predictor_depth": 1, "batch_size": 4, "steps": 2}
     monkeypatch.setattr(small_model, "ROW", Row("tiny", "", small | {"group_size": 4, "log_every": 1}))
     monkeypatch.setattr(small_model, "MODEL", tmp_path / "model" / "ijepa.pt")
+    monkeypatch.setattr(small_model, "PICTURE", tmp_path / "imagined.png")
     monkeypatch.setattr("data.model.MODEL", tmp_path / "model" / "ijepa.pt")
     monkeypatch.setattr(probes, "BANK", 20)
     monkeypatch.setattr(probes, "QUERIES", 10)
@@ -91,5 +92,6 @@ def test_one_command_makes_it(folder, tmp_path, monkeypatch):
     encoder.load_state_dict(made["encoder"])
     weights = checkpoint["teacher"]["blocks.0.mlp.fc1.weight"]
     torch.testing.assert_close(encoder.blocks[0].mlp.fc1.weight.detach(), weights, atol=1e-3, rtol=1e-3)
+    assert (tmp_path / "imagined.png").read_bytes().startswith(b"\x89PNG")
     card = (tmp_path / "model" / "README.md").read_text()
     assert re.search(r"\| raw pixels \| [\d.]+ \| 1\.000 \| 1\.000 \|", card) and str(tmp_path) not in card
