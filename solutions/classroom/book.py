@@ -94,8 +94,11 @@ def describe(name: str, cell: NotebookNode, heading: str) -> None:
 
 
 def front(readme: str, names: Iterable[str]) -> str:
-    """The first page: how the README begins, and the lessons. Its pictures lie where the README has them."""
-    beginning = readme.partition("\n## ")[0]
+    """The first page: how the README begins, and the lessons. Its pictures lie where the README has them.
+
+    Of its links to other files of the course only the text is left: a book does not have them.
+    """
+    beginning = re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?://)[^)]*\)", r"\1", readme.partition("\n## ")[0])
     entries = "\n".join(names)
     return f"{beginning}\n\n```{{toctree}}\n:maxdepth: 1\n:caption: Lessons\n\n{entries}\n```\n"
 
