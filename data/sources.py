@@ -39,7 +39,10 @@ MIN_CONTRAST = 20  # standard deviation of the grey values, of 255: clear sky an
 # What a folder's training and held-out parts are called, in any case; the first that is there counts.
 TRAINING_FOLDERS = ("train", "training")
 HELD_OUT_FOLDERS = ("val", "valid", "validation", "dev", "test", "testing")
-RUN, RUN_PICTURES = "metrics.csv", {"masks.png", "loss.png", "pca.png"}  # what the trainer writes, and draws beside it
+RUN, RUN_PICTURES = (
+    "metrics.csv",
+    {"masks.png", "loss.png", "imagined.png", "pca.png"},
+)  # what the trainer writes, and draws beside it
 
 UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -50,6 +50,7 @@ from solutions.trainer.verdict import Outcome
 
 PROBE_IMAGES = 48  # held-out images that every row of metrics.csv is measured on
 SHOWN = ("loss", "held_out_loss", "per_position", "feature_std", "effective_rank")  # beside the progress bar
+BANK_IMAGES = 200  # training images whose patches paint what a run expects in the holes of others
 SHOWN_PHOTOGRAPHS = [2, 3, 4, 5]  # a cat, a pagoda, a cup, a flower
 AGREE_EVERY = 10  # steps after which several processes tell each other of signals and of the clock
 LOOKS = 40  # at the clock, in a run of so many minutes: more steps or fewer are taken if that makes a difference
@@ -297,12 +298,14 @@ class Run:
         flags = self.processes.sum(torch.tensor([float(bool(received)), float(due)], device=self.device)).tolist()
         return flags[0] > 0, flags[1] > 0
 
-    def images_to_show(self) -> Tensor:
-        """Whole photographs, or held-out images of different kinds: [4, 3, S, S], fewer if there are fewer."""
-        if self.config.data == "photos":
-            return load_images("whole photos", self.config.image_size).batch(SHOWN_PHOTOGRAPHS).to(self.device)
+    def images_to_show(self) -> tuple[Tensor, Tensor]:
+        """Whole photographs or else held-out images, and held-out images of different kinds: [n, 3, S, S], n <= 4."""
         labels = self.held_out.labels
-        return self.probe_images[varied(self.probe if labels is None else labels[self.probe])]
+        held_out = self.probe_images[varied(self.probe if labels is None else labels[self.probe])]
+        if self.config.data != "photos":
+            return held_out, held_out
+        whole = load_images("whole photos", self.config.image_size).batch(SHOWN_PHOTOGRAPHS)
+        return whole.to(self.device)[: len(held_out)], held_out
 
     def report(self) -> None:
         """Write the pictures and report.md."""
@@ -316,15 +319,19 @@ class Run:
         with self.autocast:
             judged = neighbours((self.images, self.held_out), encoders)
         outcome = Outcome(self.rows, moved, judged, held_out=self.held_out is not self.images)
-        shown = self.images_to_show()
+        shown, held_out = self.images_to_show()
         masks = self.masks(len(shown), torch.Generator().manual_seed(self.config.seed))
-        with torch.no_grad():
-            before, after = untrained.teacher(shown), self.networks["teacher"](shown)
-        for name, picture in draw_pictures(shown, masks, self.config.grid_size, before, after, self.rows).items():
+        bank = self.images.batch(range(min(BANK_IMAGES, len(self.images)))).to(self.device)
+        models = {
+            "before training": {name: getattr(untrained, name) for name in self.networks},
+            "after training": self.networks,
+        }
+        pictures = draw_pictures(shown, held_out, bank, masks, models, self.rows, self.config)
+        for name, picture in pictures.items():
             write_atomic(self.out / name, picture)
         report = write_report(self.config, outcome, borrowed(self.pieces) if self.config.borrow else [])
         write_atomic(self.out / "report.md", report.encode())
-        print(f"{report}\n{self.out} holds masks.png, loss.png, pca.png, report.md, metrics.csv and {CHECKPOINT}")
+        print(f"{report}\n{self.out} holds {', '.join(pictures)}, report.md, metrics.csv and {CHECKPOINT}")
 
 
 def distance(network: nn.Module, other: nn.Module) -> float:

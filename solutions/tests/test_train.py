@@ -15,6 +15,7 @@ import torch
 
 import lessons
 from solutions import release, train
+from solutions.masking import Masks
 from solutions.tests.helpers.training import (
     TINY,
     TRAIN,
@@ -28,8 +29,9 @@ from solutions.tests.helpers.training import (
     wait_for,
 )
 from solutions.train import main
-from solutions.trainer.config import parse
+from solutions.trainer.config import Config, parse
 from solutions.trainer.machine import Processes
+from solutions.trainer.report import fill_holes
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def finished(tmp_path_factory) -> Path:
 
 
 def test_a_run_leaves_pictures_metrics_and_a_report(finished):
-    for name in ("masks.png", "loss.png", "pca.png"):
+    for name in ("masks.png", "loss.png", "imagined.png", "pca.png"):
         assert (finished / name).read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader((finished / "metrics.csv").read_text().splitlines()))
     assert [int(row["step"]) for row in rows] == [0, 6, 12, 18, 24, 30]
@@ -50,6 +52,28 @@ def test_a_run_leaves_pictures_metrics_and_a_report(finished):
     report = (finished / "report.md").read_text()
     assert "best constant vector" in report and "does not show" in report.lower()
     assert not list(finished.glob("*.part"))
+
+
+def test_what_is_predicted_rightly_is_painted_as_it_is():
+    images = torch.rand(3, 3, 8, 8)
+    blocks = torch.tensor([[[0, 1]], [[2, 3]], [[1, 3]]])
+
+    def tokens(images: torch.Tensor) -> torch.Tensor:  # the pixels of the four quarters
+        return torch.stack([images[..., y : y + 4, x : x + 4].flatten(1) for y in (0, 4) for x in (0, 4)], dim=1)
+
+    truth = torch.nn.functional.layer_norm(tokens(images), (48,))
+    networks = {
+        "teacher": tokens,
+        "student": lambda images, keep: images,
+        "predictor": lambda *_: torch.stack([truth[n, block] for n, block in enumerate(blocks)]),
+    }
+    masks = Masks(torch.zeros(3, 1, dtype=torch.long), blocks)
+    config = Config(image_size=8, patch_size=4)
+    filled = fill_holes(networks, images, masks, images.flip(0), config)
+    torch.testing.assert_close(filled, images)
+    other = fill_holes(networks, images, masks, images[:1], config)
+    assert torch.equal(other[0], images[0]) and torch.equal(other[1, :, :4], images[1, :, :4])
+    assert not torch.isclose(other[1, :, 4:], images[1, :, 4:]).all()
 
 
 def test_training_changes_student_and_predictor_and_the_teacher_follows(finished, tmp_path):

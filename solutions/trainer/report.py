@@ -1,40 +1,65 @@
-"""What a finished run leaves for the eye: masks.png, loss.png, pca.png and report.md in the run
-folder.
-"""
+"""What a finished run leaves for the eye, in its folder: masks.png, loss.png, imagined.png, pca.png and report.md."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from data import to_display
-from solutions.diagnostics import pca_image
+from solutions.diagnostics import imagine, pca_image
 from solutions.masking import Masks
 from solutions.trainer.config import Config
 from solutions.trainer.machine import draw_off_screen
 from solutions.trainer.metrics import Neighbours, Row
+from solutions.trainer.recipe import NORMALISE
 from solutions.trainer.verdict import Outcome, findings, middle_row, verdict
+
+Networks = Mapping[str, nn.Module]  # student, teacher and predictor
+
+
+def fill_holes(networks: Networks, images: Tensor, masks: Masks, bank: Tensor, config: Config) -> Tensor:
+    """Images [B, 3, H, W] whose targets are filled with the patches of the bank [K, 3, H, W] that come nearest to what
+    the predictor expects there.
+    """
+    with torch.no_grad():
+        tokens = networks["student"](images, keep=masks.context)
+        predictions = networks["predictor"](tokens, masks.context, masks.targets).float().cpu()
+        bank_tokens = NORMALISE[config.target_norm](networks["teacher"](bank).float().cpu())
+    return imagine(predictions, masks.targets.cpu(), images.cpu(), bank_tokens, bank.cpu(), config.patch_size)
 
 
 def draw_pictures(
-    images: Tensor, masks: Masks, grid_size: int, before: Tensor, after: Tensor, rows: Sequence[Row]
+    shown: Tensor,
+    held_out: Tensor,
+    bank: Tensor,
+    masks: Masks,
+    models: Mapping[str, Networks],
+    rows: Sequence[Row],
+    config: Config,
 ) -> dict[str, bytes]:
-    """Draw held-out images [B, 3, H, W] with their masks, the loss over the run, and the teacher's
-    features [B, N, D] before and after it.
+    """Draw images [B, 3, H, W] with their masks and the teacher's features, held-out images [B, 3, H, W] with their
+    targets filled from training images [K, 3, H, W], and the loss over the run.
+
+    models: the networks before and after the run, by the title of their column.
     """
     draw_off_screen()
     from lessons import figures
 
-    shown = to_display(images.cpu())
+    with torch.no_grad():
+        features = [networks["teacher"](shown).float().cpu() for networks in models.values()]
+    context, targets = (indices.cpu() for indices in masks)
+    filled = {title: to_display(fill_holes(nets, held_out, masks, bank, config)) for title, nets in models.items()}
+    images, truth = to_display(shown.cpu()), to_display(held_out.cpu())
     pictures = {
-        "masks.png": figures.masks(shown, masks.context.cpu(), masks.targets.cpu(), grid_size),
+        "masks.png": figures.masks(images, context, targets, config.grid_size),
         "loss.png": figures.losses(rows),
-        "pca.png": figures.pca(shown, *(pca_image(tokens.float().cpu(), grid_size) for tokens in (before, after))),
+        "imagined.png": figures.imagined(truth, targets, {"the truth": truth} | filled, config.grid_size),
+        "pca.png": figures.pca(images, *(pca_image(tokens, config.grid_size) for tokens in features)),
     }
     content = {}
     for name, figure in pictures.items():
@@ -69,6 +94,10 @@ the loss fall as well. Training never sees a label, and only labels can say what
 each for its own question.
 
 ![context in green, targets in red](masks.png)
+
+![held-out images, their targets filled with what the predictor expects there, before and after](imagined.png)
+
+A prediction is no picture: each is painted with the patch, of a few training images, whose feature comes nearest.
 
 ![the teacher's features as colours, before and after](pca.png)
 
