@@ -7,8 +7,10 @@ All raise ValueError, in one sentence, for a wrong shape. Images are [H, W, 3] i
 """
 
 import math
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from functools import wraps
+from io import BytesIO
 from typing import Any, cast
 
 import matplotlib.pyplot as plt
@@ -146,7 +148,15 @@ def _label_ends(axes: Axes, lines: Sequence[tuple[str, str, Sequence[float], Seq
             textcoords="axes fraction",
             color=INK,  # in the line's own colour the light ones could not be read
             verticalalignment="center",
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 2, "shrinkA": 2, "shrinkB": 0},
+            # relpos: to the name's left end; on the way to its middle it would run through the name above or below
+            arrowprops={
+                "arrowstyle": "-",
+                "color": color,
+                "linewidth": 2,
+                "shrinkA": 2,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
             annotation_clip=False,
         )
 
@@ -171,9 +181,9 @@ def _paint_masks(image: Tensor, context: Tensor, blocks: Tensor, cell: int) -> T
     def enlarged(mask: Tensor) -> Tensor:
         return mask.repeat_interleave(cell, 0).repeat_interleave(cell, 1)[..., None]
 
-    picture = tone((0.84, 0.84, 0.84), (0.98, 0.98, 0.98))
-    picture = torch.where(enlarged(context), tone((0.1, 0.5, 0.3), (0.55, 0.92, 0.72)), picture)
-    picture = torch.where(enlarged(blocks.any(dim=0)), tone((0.36, 0.0, 0.04), (0.76, 0.2, 0.22)), picture)
+    picture = tone((0.6, 0.6, 0.6), (0.98, 0.98, 0.98))
+    picture = torch.where(enlarged(context), tone((0.06, 0.46, 0.27), (0.72, 0.98, 0.85)), picture)
+    picture = torch.where(enlarged(blocks.any(dim=0)), tone((0.4, 0.0, 0.04), (1.0, 0.46, 0.44)), picture)
     y, x = torch.arange(side)[:, None], torch.arange(side)[None, :]
     for k, block in enumerate(blocks):
         stripe = (_STRIPES[k % len(_STRIPES)](y, x) % 16 < 2).expand(side, side)[..., None]
@@ -559,32 +569,31 @@ def position_similarity(pos_embed: Tensor, grid_size: int) -> Figure:
 
 
 @_picture
-def attention(image: Tensor, weights: Tensor, query: int, grid_size: int) -> Figure:
-    """Where one patch looks: the attention of patch `query` to all patches, over all heads and in each.
+def attention(image: Tensor, weights: dict[str, Tensor], query: int, grid_size: int) -> Figure:
+    """Where one patch looks: the attention of patch `query` to all patches, a panel for each title.
 
-    image [H, W, 3], weights [heads, N] (a row of each head's attention matrix: it sums to 1), N = grid_size
-    squared. Raises ValueError for a wrong shape, or a query outside the grid.
+    image [H, W, 3], weights: title -> [N] (a row of an attention matrix: it sums to 1), N = grid_size squared. Raises
+    ValueError for a wrong shape, nothing to draw, or a query outside the grid.
     """
     image = _display(image, "image", "H", "W", 3)
-    weights = _checked(weights, "weights", "heads", grid_size**2).float()
+    if not weights:
+        raise ValueError("weights must hold at least one title with its [N] weights")
     _check_indices(torch.tensor(query), "query", grid_size)
-    maps = [(f"head {k}", head) for k, head in enumerate(weights)]
-    if len(weights) > 1:
-        maps.insert(0, ("mean of the heads", weights.mean(dim=0)))
-    columns = min(5, len(maps) + 1)
+    maps = {title: _checked(row, f"weights of {title!r}", grid_size**2).float() for title, row in weights.items()}
+    columns = min(4, len(maps) + 1)
     rows = math.ceil((len(maps) + 1) / columns)
     figure, axes = plt.subplots(rows, columns, figsize=(3.3 * columns + 1.4, 3.5 * rows + 0.8), squeeze=False)
     panels = list(axes.flat)
-    grey = 0.5 * image.mean(dim=-1)
+    grey = 0.3 * image.mean(dim=-1)
     # light that falls on a dimmed photograph; square roots, else one strong patch would leave all others dark
     light = LinearSegmentedColormap.from_list("light", [to_rgba(YELLOW, 0), to_rgba(YELLOW, 1)])
-    scale = {"cmap": light, "norm": PowerNorm(0.5, 0, float(weights.max())), **_on_grid(grid_size)}
+    most = max(float(row.max()) for row in maps.values())
+    scale = {"cmap": light, "norm": PowerNorm(0.5, 0, most), **_on_grid(grid_size)}
     _show(panels[0], image, f"patch {query}", **_on_grid(grid_size))
     _mark(panels[0], query, grid_size)
-    for panel, (title, heat) in zip(panels[1:], maps, strict=False):
+    for panel, (title, row) in zip(panels[1:], maps.items(), strict=False):
         _show(panel, grey, cmap="gray", vmin=0, vmax=1, **_on_grid(grid_size))
-        heat = heat.unflatten(0, (grid_size, grid_size))
-        shown = _show(panel, heat, title, **scale)
+        shown = _show(panel, row.unflatten(0, (grid_size, grid_size)), title, **scale)
         _mark(panel, query, grid_size)
     for panel in panels[len(maps) + 1 :]:
         panel.set_axis_off()
@@ -594,11 +603,11 @@ def attention(image: Tensor, weights: Tensor, query: int, grid_size: int) -> Fig
 
 
 @_picture
-def mask_frequency(counts: dict[str, Tensor]) -> Figure:
-    """How often each patch is covered, a panel for each title, all on one colour scale.
+def mask_frequency(counts: dict[str, Tensor], label: str = "times covered") -> Figure:
+    """How often each patch is covered, or what else `label` says, a panel for each title, all on one colour scale.
 
-    counts: title -> [G, G], how many times each patch was covered (over as many draws in each panel, so that they
-    compare). Raises ValueError for a wrong shape, or nothing to draw.
+    counts: title -> [G, G], how many times for each patch (over as many draws in each panel, so that they compare).
+    Raises ValueError for a wrong shape, or nothing to draw.
     """
     if not counts:
         raise ValueError("counts must hold at least one title with its [G, G] counts")
@@ -608,7 +617,7 @@ def mask_frequency(counts: dict[str, Tensor]) -> Figure:
     for panel, (title, count) in zip(axes[0], counts.items(), strict=True):
         title = f"{title}\nfrom {float(count.min()):.4g} to {float(count.max()):.4g}"
         shown = _show(panel, count, title, cmap=HEAT, vmin=0, vmax=most)
-    figure.colorbar(shown, ax=list(axes[0]), label="times covered", shrink=0.8)
+    figure.colorbar(shown, ax=list(axes[0]), label=label, shrink=0.8)
     return figure
 
 
@@ -637,6 +646,65 @@ def curves(
     axes.set_ylim(bottom=bottom)
     _label_ends(axes, lines)
     return figure
+
+
+def sliders(draw: Callable[..., Figure], **controls: tuple[Any, Sequence[Any]]) -> "Figure | Sliders":
+    """A picture with a slider for each argument of draw, drawn anew when one moves: the last expression of a cell.
+
+    controls: argument -> (where its slider starts, the values in order). Where nobody can move a slider, in a script or
+    when nbconvert or papermill runs the notebook, it is the first picture alone. Raises ValueError for a start that is
+    not among the values, and what draw raises for the starts.
+    """
+    for name, (start, values) in controls.items():
+        if start not in values:
+            raise ValueError(f"{name} must start at one of its values, but {start!r} is not one")
+    first = draw(**{name: start for name, (start, _) in controls.items()})
+    return Sliders(draw, controls, first) if _is_someone_there() else first
+
+
+def _is_someone_there() -> bool:
+    """Whether this runs in a notebook that someone sits at: a program that runs one says that it answers no input."""
+    from IPython.core.getipython import get_ipython  # here, because the trainer draws without Jupyter
+
+    kernel = getattr(get_ipython(), "kernel", None)
+    return kernel is not None and bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))
+
+
+class Sliders:
+    """What `sliders` gives a notebook: the widgets and, for where there is no kernel any more, the first picture."""
+
+    def __init__(self, draw: Callable[..., Figure], controls: dict[str, tuple[Any, Sequence[Any]]], first: Figure):
+        from ipywidgets import Image, Label, SelectionSlider, VBox
+
+        self._draw = draw
+        self._sliders = {
+            name: SelectionSlider(options=list(values), value=start, description=name, continuous_update=False)
+            for name, (start, values) in controls.items()
+        }
+        self._first = _png(first)
+        # an image and no Output: that one loses pictures when a slider moves while a cell runs
+        self._picture, self._said = Image(value=self._first, format="png"), Label()
+        self._box = VBox([*self._sliders.values(), self._picture, self._said])
+        for slider in self._sliders.values():
+            slider.observe(self._redraw, names="value")
+
+    def _redraw(self, _: object) -> None:
+        try:
+            figure = self._draw(**{name: slider.value for name, slider in self._sliders.items()})
+            self._picture.value, self._said.value = _png(figure), ""
+        except Exception as error:  # the learner's code: what it raises would be lost
+            self._said.value = f"{type(error).__name__}: {error}"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
+        widget = {"version_major": 2, "version_minor": 0, "model_id": self._box.model_id}
+        picture = b64encode(self._first).decode()
+        return {"application/vnd.jupyter.widget-view+json": widget, "image/png": picture, "text/plain": "sliders"}
+
+
+def _png(figure: Figure) -> bytes:
+    file = BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
 
 
 @_picture

@@ -577,24 +577,22 @@ if __name__ == "__main__":
 
 # %%
 if __name__ == "__main__":
-    from IPython.display import display
-    from ipywidgets import IntSlider, fixed, interact
 
-    def light_up(teacher, images: Tensor, row: int, column: int) -> None:
+    def light_up(teacher, images: Tensor, row: int, column: int):
         patch = row * GRID + column
         with torch.no_grad():
             tokens = teacher(images)
         maps = torch.cosine_similarity(tokens, tokens[0, patch], dim=-1).reshape(-1, GRID, GRID)
-        display(figures.similarity(to_display(images), maps, patch))
+        return figures.similarity(to_display(images), maps, patch)
 
+    four = held_out[[5, 14, 3, 20]]
     teachers = {name: models[-1].teacher for name, models in history.items()}
     teachers["untrained"] = history["A"][0].teacher
-    sliders = interact(
-        light_up,
-        teacher=teachers,
-        images=fixed(held_out[[5, 14, 3, 20]]),
-        row=IntSlider(value=6, min=0, max=GRID - 1, continuous_update=False),
-        column=IntSlider(value=2, min=0, max=GRID - 1, continuous_update=False),
+    figures.sliders(
+        lambda model, row, column: light_up(teachers[model], four, row, column),
+        model=("A", list(teachers)),
+        row=(6, range(GRID)),
+        column=(2, range(GRID)),
     )
 
 # %% [markdown]

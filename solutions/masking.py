@@ -26,11 +26,10 @@ if __name__ == "__main__":
     from data import load_images, to_display
     from lessons import figures
 
-    images = load_images("photos")
-    photos = images.batch([12, 29])  # [2, 3, 224, 224]
+    photos = load_images("whole photos").batch([3, 2])  # [2, 3, 224, 224]
     place = torch.arange(196).reshape(14, 14)  # the index of each patch, at its place
 
-    corners = [[(0, 1), (2, 4), (6, 0), (6, 8)], [(0, 8), (3, 2), (5, 4), (7, 9)]]  # top, left of each block
+    corners = [[(0, 8), (2, 6), (6, 9), (5, 1)], [(0, 8), (3, 2), (5, 4), (7, 9)]]  # top, left of each block
     targets = torch.stack(
         [torch.stack([place[top : top + 7, left : left + 5].flatten() for top, left in row]) for row in corners]
     )
@@ -41,7 +40,7 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # Masks made by hand, of the kind that your code will draw at random. Four target blocks in each photograph: all have
-# one size, and they may overlap each other. The green patches are all that the student gets. (White squares in the
+# one size, and they may overlap each other. The green patches are all that the student gets. (Grey squares in the
 # green were dropped, to make both contexts equally long.)
 #
 # Look at the pagoda. What can you say about block 4 from the green patches? Nobody can tell its pixels. But you know
@@ -326,21 +325,15 @@ if __name__ == "__main__":
 
 # %%
 if __name__ == "__main__":
-    from IPython.display import display
-    from ipywidgets import FloatSlider, interact
-
     photo = photos[:1]
 
-    def redraw(scale: float, ratio: float) -> None:
+    def redraw(scale: float, ratio: float):
         generator = torch.Generator().manual_seed(0)
         masks = sample_masks(1, 14, generator, target_scale=(scale, scale), target_aspect_ratio=(ratio, ratio))
-        display(figures.masks(to_display(photo), *masks, grid_size=14))
+        return figures.masks(to_display(photo), *masks, grid_size=14)
 
-    sliders = interact(
-        redraw,
-        scale=FloatSlider(value=0.17, min=0.02, max=0.5, step=0.01, continuous_update=False),
-        ratio=FloatSlider(value=1.0, min=0.3, max=3.0, step=0.1, continuous_update=False),
-    )
+    scales, ratios = [n / 100 for n in range(2, 51)], [n / 10 for n in range(3, 31)]
+    figures.sliders(redraw, scale=(0.17, scales), ratio=(1.0, ratios))
 
 # %% [markdown]
 # ## Experiment: cut, but where?
@@ -366,7 +359,7 @@ if __name__ == "__main__":
             seen["before the cut"][row] += 1
             seen["the first k"][row[:k]] += 1
             seen["a random k"][row[torch.randperm(len(row))[:k]]] += 1
-    figures.mask_frequency({title: count.reshape(14, 14) for title, count in seen.items()})
+    figures.mask_frequency({title: count.reshape(14, 14) for title, count in seen.items()}, "times seen by the student")
 
 # %% [markdown]
 # ## Experiment: what the neighbours give away

@@ -30,6 +30,8 @@ from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolution
 
 from lessons import LESSONS, LessonError, folder_name, forget, load_lesson
 from lessons.reading.cells import digest, is_as_released
+from solutions.classroom.address import AddressError, checked, of_origin, recorded, set_up, written_down
+from solutions.classroom.book import BookError, write_book
 from solutions.classroom.kit import KitError, write_kit
 
 ROOT = Path(__file__).parent.parent
@@ -39,18 +41,6 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-REPOSITORY = "ADDRESS"  # put your repository's address here: those who upload a notebook alone are told to clone it
-SET_UP = """# Set-up: run this cell first.
-try:
-    from lessons import borrow
-except ImportError:
-    raise SystemExit(
-        "The rest of the course is not here. Put these two lines into a new cell above this one, run it, then go on:\\n"
-        "    !git clone {repository} course\\n"
-        "    %cd course\\n"
-        "(On your own machine: pip install -r requirements.txt, in the course's folder.)"
-    ) from None
-borrow("{lesson}")"""
 
 
 class ReleaseError(Exception):
@@ -81,15 +71,16 @@ class Part:
     points: int = 0
 
 
-def build(name: str, source: str, points: dict[str, int]) -> Lesson:
+def build(name: str, source: str, points: dict[str, int], address: str = "") -> Lesson:
     """Make both notebooks of a lesson from its percent script.
 
     points: what each exercise is worth; it has to name the script's exercises and no other.
+    address: where a notebook that is alone fetches the rest of the course, "" for nowhere.
     Raises ReleaseError.
     """
     parts = read_parts(name, source, points)
     refuse_unmatched(name, parts, points)
-    cells = [nbformat.v4.new_code_cell(SET_UP.format(lesson=name, repository=REPOSITORY), id=f"{name}-set-up")]
+    cells = [nbformat.v4.new_code_cell(set_up(name, address), id=f"{name}-set-up")]
     anchor, since = name, 0  # ids count from the last cell that has a name, so that few change when a cell is added
     for part in parts:
         grade_id = f"check_{part.name}" if part.kind == "check" else part.name
@@ -273,14 +264,14 @@ def to_bytes(notebook: NotebookNode) -> bytes:
 # The whole course
 
 
-def build_course(sources: dict[str, str], catalogue: dict[str, dict[str, int]]) -> list[Lesson]:
+def build_course(sources: dict[str, str], catalogue: dict[str, dict[str, int]], address: str = "") -> list[Lesson]:
     """Make all lessons. sources: {lesson: percent script}; catalogue: {lesson: {exercise: points}}.
 
-    Raises ReleaseError.
+    address: as for build. Raises ReleaseError.
     """
     lessons, owner = [], {}
     for name, source in sources.items():
-        lessons.append(build(name, source, catalogue.get(name, {})))
+        lessons.append(build(name, source, catalogue.get(name, {}), address))
         for exercise in catalogue.get(name, {}):
             if owner.setdefault(exercise, name) != name:
                 raise ReleaseError(
@@ -327,14 +318,14 @@ def is_edited(path: Path) -> bool:
 
 
 def write(files: dict[Path, bytes], force: bool = False) -> None:
-    """Put notebooks in their places, all or none.
+    """Put files in their places, all or none.
 
     A notebook that someone has edited, or a script beside it, is refused; with force it is kept, as
     `<name>.backup-1.ipynb`.
     Raises ReleaseError, OSError.
     """
     changed = {path: content for path, content in files.items() if not path.is_file() or path.read_bytes() != content}
-    edited = [path for path in changed if path.exists() and is_edited(path)]
+    edited = [path for path in changed if path.suffix == ".ipynb" and path.exists() and is_edited(path)]
     scripts = [script for path in changed if (script := path.with_suffix(".py")).exists()]
     if (edited or scripts) and not force:
         names = ", ".join(str(path) for path in edited + scripts)
@@ -390,11 +381,18 @@ def main(arguments: list[str] | None = None) -> int:
         "--nbgrader", metavar="DIR", type=Path, help="write nbgrader's source notebooks to DIR/source/NN_name/"
     )
     mode.add_argument("--kit", metavar=("LESSON", "DIR"), nargs=2, help="write the folder that a class gets for LESSON")
+    mode.add_argument("--book", metavar="DIR", type=Path, help="write the lessons as a site to read, and as a PDF")
+    parser.add_argument(
+        "--repository",
+        metavar="ADDRESS",
+        help="where a notebook that is alone, as on Colab, fetches the course (default: the address that "
+        "pyproject.toml names, or else that of the git remote origin)",
+    )
     parser.add_argument("--force", action="store_true", help="replace edited notebooks too, and keep a copy of each")
     options = parser.parse_args(arguments)
     try:
         return release(options)
-    except (ReleaseError, KitError, LessonError) as error:
+    except (ReleaseError, AddressError, BookError, KitError, LessonError) as error:
         print(error, file=sys.stderr)
     except OSError as error:
         print(f"{error.filename or 'a file'} can't be read or written: {error.strerror or error}", file=sys.stderr)
@@ -404,8 +402,11 @@ def main(arguments: list[str] | None = None) -> int:
 def release(options: argparse.Namespace) -> int:
     from checks.tool.exercise import catalogue
 
+    address = options.repository and checked(options.repository)
+    # a check must come out the same in every clone, whatever its origin
+    address = address or recorded(ROOT) or ("" if options.check else of_origin(ROOT))
     sources = {name: (ROOT / "solutions" / f"{name}.py").read_text(encoding="utf-8") for name in LESSONS}
-    lessons = build_course(sources, catalogue())
+    lessons = build_course(sources, catalogue(), address)
     refuse_passing_stubs(lessons)
     if options.kit:
         name, folder = options.kit
@@ -413,11 +414,17 @@ def release(options: argparse.Namespace) -> int:
         write_kit(files, name, Path(folder))
         print(f"{folder}: the kit of lesson {name}")
         return 0
+    if options.book:
+        solved, released = ({each.name: getattr(each, kind) for each in lessons} for kind in ("solved", "released"))
+        write_book(solved, released, options.book)
+        print(f"{options.book}: open {options.book / 'index.html'}, or {options.book / 'book.pdf'}")
+        return 0
     if options.solved or options.nbgrader:
         folder = options.solved or options.nbgrader / "source"
         files = {notebook_path(folder, lesson.name): to_bytes(lesson.solved) for lesson in lessons}
     else:
         files = {notebook_path(ROOT / "lessons", lesson.name): to_bytes(lesson.released) for lesson in lessons}
+        files |= written_down(ROOT, address)
     if options.check:
         differ = [path for path, content in files.items() if not path.is_file() or path.read_bytes() != content]
         for path in differ:
@@ -427,7 +434,7 @@ def release(options: argparse.Namespace) -> int:
             )
         return 1 if differ else 0
     write(files, options.force)
-    print(f"{len(files)} notebooks are up to date")
+    print(f"{len(lessons)} notebooks are up to date")
     return 0
 
 

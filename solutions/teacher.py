@@ -286,10 +286,7 @@ if __name__ == "__main__":
 if __name__ == "__main__":
     from math import log
 
-    from IPython.display import display
-    from ipywidgets import SelectionSlider, interact
-
-    def follow(momentum: float) -> None:
+    def follow(momentum: float):
         one_weight = nn.Linear(1, 1, bias=False)
         one_weight.weight.data.fill_(student_weight[0])
         follower = make_teacher(one_weight)
@@ -299,10 +296,9 @@ if __name__ == "__main__":
             update_teacher(follower, one_weight, momentum)
             path.append(follower.weight.item())
         title = f"momentum {momentum}: half-life of about {log(2) / (1 - momentum):.0f} steps"
-        display(figures.curves({"student": student_weight, "teacher": path}, title, "weight"))
+        return figures.curves({"student": student_weight, "teacher": path}, title, "weight")
 
-    options = [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.996, 0.999]
-    sliders = interact(follow, momentum=SelectionSlider(options=options, value=0.98, continuous_update=False))
+    figures.sliders(follow, momentum=(0.98, [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.996, 0.999]))
 
 # %% [markdown]
 # ## Experiment: one underscore

@@ -34,7 +34,7 @@ if __name__ == "__main__":
     from solutions.predictor import Predictor
     from solutions.vision_transformer import VisionTransformer
 
-    photos = load_images("photos").batch([9, 19, 12])
+    photos = load_images("whole photos").batch([4, 5, 3])
     masks = sample_masks(3, 14, torch.Generator().manual_seed(5))
     figures.masks(to_display(photos), masks.context, masks.targets, 14)
 

@@ -32,17 +32,18 @@ if __name__ == "__main__":
     colours = F.normalize(patchify(photo, 16)[0].unflatten(1, (3, 256)).mean(2), dim=1)  # [196, 3]
     tokens = F.layer_norm(PatchEmbedding(224, 16, 192)(photo)[0] + places, (192,)).detach()
     untrained = nn.Linear(192, 64)(tokens) @ nn.Linear(192, 64)(tokens).T / 8
-    scores = torch.stack([untrained, places @ places.T / 8, 40 * colours @ colours.T])  # [3, 196, 196]
+    scores = {"untrained": untrained, "same place": places @ places.T / 8, "same colour": 40 * colours @ colours.T}
 
     query = 76  # row 5, column 6
-    figures.attention(to_display(photo)[0], scores[:, query].softmax(dim=-1), query, 14)
+    weights = {title: score[query].softmax(dim=-1) for title, score in scores.items()}  # from scores [196, 196]
+    figures.attention(to_display(photo)[0], weights, query, 14)
 
 # %% [markdown]
 # Three ways in which the outlined patch can look at the others. The weights of each sum to 1.
 #
-# - **Head 0** is an untrained model. Random weights look everywhere, nearly evenly.
-# - **Head 1** compares places (Lesson 1's codes), **head 2** compares colours (the mean of each patch). These two are
-#   made by hand, to show what attention can express.
+# - **untrained**: random weights look everywhere, nearly evenly.
+# - **same place** compares places (Lesson 1's codes), **same colour** the mean colour of each patch. These two are made
+#   by hand, to show what attention can express.
 #
 # Training has to find what is worth looking at. Try another `query`: a corner, a patch of another colour.
 #

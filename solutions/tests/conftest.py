@@ -12,6 +12,7 @@ OPTIONAL = ("browser", "oracles")
 def pytest_addoption(parser):
     parser.addoption("--browser", action="store_true", help="run test_browser*.py, which need chromium and playwright")
     parser.addoption("--oracles", action="store_true", help="run test_oracles.py, which needs transformers and timm")
+    parser.addoption("--book", metavar="FOLDER", help="the book that test_browser_book.py opens")
 
 
 def pytest_ignore_collect(collection_path: Path, config) -> bool | None:

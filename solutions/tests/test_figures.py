@@ -1,11 +1,13 @@
 """Figures: what each one promises is in it, as drawn or as matplotlib holds it; and it leaves no trace behind."""
 
+import base64
 import itertools
 import math
 import os
 import subprocess
 import sys
 
+import jupyter_client
 import matplotlib
 
 matplotlib.use("Agg")
@@ -76,7 +78,7 @@ def every_figure() -> dict:
         "similarity": lambda: figures.similarity(image[None].repeat(3, 1, 1, 1), torch.rand(3, 4, 4), 3),
         "patches": lambda: figures.patches(image, 4),
         "position_similarity": lambda: figures.position_similarity(torch.rand(16, 8), 4),
-        "attention": lambda: figures.attention(image, torch.rand(3, 16).softmax(dim=1), 5, 4),
+        "attention": lambda: figures.attention(image, {"one head": torch.rand(16).softmax(dim=0)}, 5, 4),
         "mask_frequency": lambda: figures.mask_frequency({"a": torch.rand(4, 4), "b": torch.rand(4, 4)}),
         "curves": lambda: figures.curves({"a": [1, 2], "b": [2, 1]}, "title", "value"),
         "side_by_side": lambda: figures.side_by_side([image, torch.rand(4, 4)], ["image", "map"], "distance"),
@@ -159,6 +161,26 @@ def test_context_is_green_targets_are_red_and_the_rest_grey_whatever_the_image(c
             assert max(red, green, blue) - min(red, green, blue) < 0.05, (row, column)
     # told apart without hue as well: all of one is lighter than all of the other
     assert min(light["context"]) > max(light["target"]) + 0.15
+
+
+def test_what_lies_under_the_masks_can_be_seen():
+    """Black and white of the photograph differ in every colour, by the WCAG's 3 to 1 and more."""
+
+    def luminance(color: np.ndarray) -> float:
+        linear = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    free = {"context": min(CONTEXT), "target": max(BLOCKS[1] - BLOCKS[0]), "neither": None}
+    free["neither"] = min(set(itertools.product(range(GRID), repeat=2)) - CONTEXT - set.union(*BLOCKS))
+    seen = {}
+    for shade in (0.0, 1.0):
+        figure = draw_masks(torch.full((64, 64, 3), shade))
+        canvas = pixels(figure)
+        for name, place in free.items():
+            median = np.median(patch_pixels(canvas, figure.axes[1], *place), axis=0)
+            seen[name, shade] = luminance(median) + 0.05
+    contrast = {name: seen[name, 1.0] / seen[name, 0.0] for name in free}
+    assert min(contrast["context"], contrast["target"]) > 3 and contrast["neither"] > 2, contrast
 
 
 def test_the_image_stands_beside_its_masks_as_it_is():
@@ -244,6 +266,19 @@ def test_curves_name_each_line_at_its_end_without_overlap():
         assert leaders[name] == matplotlib.colors.to_rgba(line.get_color())
     assert len({(line.get_color(), str(line._dash_pattern)) for line in axes.lines}) == 6
     assert len({str(line._dash_pattern) for line in axes.lines}) == 6
+
+
+def test_no_leader_runs_through_another_name():
+    figure = figures.curves({"falls": [1.0, 0.0], "rises with it": [0.0, 1.0], "rises": [0.0, 1.0]}, "title", "loss")
+    FigureCanvasAgg(figure).draw()
+    labels = figure.axes[0].texts
+    for label in labels:
+        (x0, y0), *_, (x1, y1) = label.arrow_patch.get_transform().transform_path(label.arrow_patch.get_path()).vertices
+        assert abs(x1 - x0) > 1
+        for other in labels:
+            box = matplotlib.text.Text.get_window_extent(other)
+            crossed = [box.contains(x0 + t * (x1 - x0), y0 + t * (y1 - y0)) for t in np.linspace(0, 1, 200)]
+            assert not any(crossed) or other is label, (label.get_text(), other.get_text())
 
 
 def test_a_curve_that_breaks_off_in_nan_is_named_at_its_last_number():
@@ -435,20 +470,20 @@ def test_position_similarity_is_the_cosine_with_the_outlined_patch():
 
 
 def test_attention_lights_the_patches_with_weight_and_outlines_the_query():
-    weights = torch.zeros(2, 16)
-    weights[0, 6], weights[1, 9] = 1, 1
+    weights = {"right": torch.zeros(16), "left": torch.zeros(16)}
+    weights["right"][6], weights["left"][9] = 1, 1
     figure = figures.attention(torch.rand(16, 16, 3), weights, 13, 4)
     canvas = pixels(figure)
-    whole, mean, *heads = [axes for axes in figure.axes if axes.images]
-    assert [axes.get_title() for axes in (whole, mean, *heads)] == ["patch 13", "mean of the heads", "head 0", "head 1"]
-    for axes, expected in ((mean, {(1, 2), (2, 1)}), (heads[0], {(1, 2)}), (heads[1], {(2, 1)})):
+    whole, *heads = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in (whole, *heads)] == ["patch 13", "right", "left"]
+    for axes, expected in ((heads[0], {(1, 2)}), (heads[1], {(2, 1)})):
         lit = set()
         for row, column in itertools.product(range(4), repeat=2):
             red, green, blue = np.median(patch_pixels(canvas, axes, row, column), axis=0)
             if red > blue + 0.2 and green > blue + 0.2:  # yellow
                 lit.add((row, column))
         assert lit == expected
-    for axes in (whole, mean, *heads):
+    for axes in (whole, *heads):
         marked = axes.patches[0]
         assert (marked.get_x() + marked.get_width() / 2, marked.get_y() + marked.get_height() / 2) == (1.5, 3.5)
     assert "attention weight" in texts(figure)
@@ -462,6 +497,7 @@ def test_mask_frequency_has_one_scale_for_all():
         np.testing.assert_array_equal(axes.images[0].get_array(), count.numpy())
         assert axes.images[0].get_clim() == (0, 7) and axes.get_title().startswith(title)
     assert "from 0 to 7" in panels[1].get_title() and "times covered" in texts(figure)
+    assert "times seen" in texts(figures.mask_frequency(counts, "times seen"))
 
 
 def test_side_by_side_shows_images_as_they_are_and_maps_on_one_scale():
@@ -489,6 +525,62 @@ def test_a_long_run_shows_its_loss_from_the_first_step_on_and_its_neighbours_fro
 
 IMAGE, IMAGES = torch.rand(16, 16, 3), torch.rand(2, 16, 16, 3)
 FEATURES, COLORS, TARGETS = torch.rand(2, 16, 5), torch.rand(2, 4, 4, 3), torch.tensor([[[0, 7]], [[2, 3]]])
+
+# sliders
+
+
+def draw_line(height: int):
+    if height == 9:
+        raise ValueError("too high")
+    return figures.curves({"line": [0, height]}, "A line", "height")
+
+
+def test_a_slider_draws_anew_says_what_fails_and_keeps_the_first_picture(monkeypatch):
+    monkeypatch.setattr(figures, "_is_someone_there", lambda: True)
+    shown = figures.sliders(draw_line, height=(2, range(1, 10)))
+    bundle = shown._repr_mimebundle_()
+    (slider, picture, message) = shown._box.children
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == shown._box.model_id
+    first = base64.b64decode(bundle["image/png"])
+    assert first == picture.value and first.startswith(b"\x89PNG")
+    slider.value = 7
+    seventh = picture.value
+    assert seventh != first and message.value == ""
+    slider.value = 9
+    assert (picture.value, message.value) == (seventh, "ValueError: too high")
+    slider.value = 2
+    assert (picture.value, message.value) == (first, "")
+
+
+def test_where_nobody_can_move_a_slider_there_is_the_first_picture():
+    figure = figures.sliders(draw_line, height=(2, range(1, 10)))
+    assert list(figure.axes[0].lines[0].get_ydata()) == [0, 2]
+    with pytest.raises(ValueError, match="too high"):
+        figures.sliders(draw_line, height=(9, range(1, 10)))
+
+
+def test_a_program_that_runs_a_notebook_gets_a_picture_and_a_person_sliders():
+    """A front-end says with each cell whether it can ask someone for input; nbconvert and papermill say no."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    manager, client = jupyter_client.manager.start_new_kernel(env=environment)
+    shown = {}
+    code = (
+        "%matplotlib inline\nfrom lessons import figures\n"
+        "figures.sliders(lambda height: figures.curves({'line': [0, height]}, 'A', 'h'), height=(2, range(5)))"
+    )
+
+    def keep(message: dict) -> None:
+        if message["msg_type"] in ("execute_result", "display_data"):
+            shown[person] = set(message["content"]["data"])
+
+    try:
+        for person in (True, False):
+            client.execute_interactive(code, allow_stdin=person, timeout=120, output_hook=keep)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert shown[True] == {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"}
+    assert shown[False] == {"image/png", "text/plain"}
 
 
 @pytest.mark.parametrize(
@@ -530,9 +622,11 @@ FEATURES, COLORS, TARGETS = torch.rand(2, 16, 5), torch.rand(2, 4, 4, 3), torch.
         (lambda: figures.patches(IMAGE, 5), "must divide the image's 16 x 16 pixels, but it is 5"),
         (lambda: figures.patches(IMAGES, 4), r"image must be \[H, W, 3\]"),
         (lambda: figures.position_similarity(torch.rand(15, 8), 4), r"\[16, D\], but its shape is \[15, 8\]"),
-        (lambda: figures.attention(IMAGE, torch.rand(2, 15), 0, 4), r"\[heads, 16\]"),
-        (lambda: figures.attention(IMAGE, torch.rand(2, 16), 16, 4), "query must be whole numbers from 0 to 15"),
+        (lambda: figures.attention(IMAGE, {"a": torch.rand(15)}, 0, 4), r"'a' must be \[16\]"),
+        (lambda: figures.attention(IMAGE, {}, 0, 4), "at least one title"),
+        (lambda: figures.attention(IMAGE, {"a": torch.rand(16)}, 16, 4), "query must be whole numbers from 0 to 15"),
         (lambda: figures.mask_frequency({}), "at least one title"),
+        (lambda: figures.sliders(draw_line, height=(0, range(1, 5))), "height must start at one of its values, but 0"),
         (lambda: figures.mask_frequency({"a": torch.rand(4)}), r"'a' must be \[G, G\]"),
         (lambda: figures.mask_frequency({"a": torch.rand(4, 5)}), r"'a' must be \[G, G\]"),
         (lambda: figures.curves({}, "title", "y"), "1 to 6 names"),

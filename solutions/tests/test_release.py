@@ -40,6 +40,8 @@ def course(tmp_path, monkeypatch):
     (root / "solutions").mkdir(parents=True)
     (root / "solutions" / f"{NAME}.py").write_text(SOURCE)
     (root / "lessons").mkdir()
+    (root / "README.md").write_text("| lesson |\n| --- |\n| [boxes](lessons/01_boxes/01_boxes.ipynb) |\n")
+    (root / "pyproject.toml").write_text("[project]\nname = 'boxes'\n\n[project.optional-dependencies]\n")
     monkeypatch.setattr(release, "ROOT", root)
     monkeypatch.setattr(release, "LESSONS", (NAME,))
     monkeypatch.setattr(checks.tool.exercise, "catalogue", lambda: {NAME: POINTS})
@@ -192,17 +194,15 @@ def test_a_new_cell_changes_no_other_sections_ids(lesson):
     assert [name for name in after if name in before] == before
 
 
-def test_the_set_up_cell_says_what_to_run_where_the_course_is_missing(lesson, monkeypatch, capsys):
-    first = lesson.released.cells[0]
-    assert first.cell_type == "code"
+def test_the_set_up_cell_borrows_where_the_course_is_at_hand(monkeypatch, capsys):
     called = []
     monkeypatch.setattr(lessons, "borrow", called.append)
-    exec(first.source, {})
-    assert called == [NAME]
-    assert capsys.readouterr() == ("", "")
-    monkeypatch.setitem(sys.modules, "lessons", None)
-    with pytest.raises(SystemExit, match=r"(?s)these two lines.*!git clone .*\n    %cd course\n"):
+    for address in ("", "https://github.com/ada/course"):
+        first = build(NAME, SOURCE, POINTS, address).released.cells[0]
+        assert first.cell_type == "code" and (address in first.source)
         exec(first.source, {})
+    assert called == [NAME, NAME]
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -322,6 +322,28 @@ def test_release_twice_gives_identical_bytes_and_check_agrees(course, capsys):
     source.write_text(SOURCE.replace("import math", "import math, os"))
     assert release.main(["--check"]) == 1
     source.write_text(SOURCE)
+    assert release.main(["--check"]) == 0
+
+
+def test_an_address_that_is_given_once_is_kept_and_check_takes_no_notice_of_origin(course, capsys):
+    for command in (["init"], ["remote", "add", "origin", "https://github.com/bob/course"]):
+        subprocess.run(["git", *command], cwd=course, check=True, capture_output=True)
+    path = course / "lessons" / "01_patch_embedding" / "01_patch_embedding.ipynb"
+    address, others = "https://github.com/ada/course", ("README.md", "pyproject.toml")
+    assert release.main([]) == 0
+    assert "https://github.com/bob/course" in path.read_text()
+    assert release.main(["--repository", address]) == 0
+    assert all(address in place.read_text() for place in (path, *(course / name for name in others)))
+    assert release.main([]) == 0 and address in path.read_text()
+    assert release.main(["--check"]) == 0
+    assert release.main(["--check", "--repository", "https://github.com/eve/course"]) == 1
+    assert all(name in capsys.readouterr().err for name in others[:1])
+
+
+def test_check_is_the_same_in_a_clone(course):
+    assert release.main([]) == 0
+    for command in (["init"], ["remote", "add", "origin", "https://github.com/bob/course"]):
+        subprocess.run(["git", *command], cwd=course, check=True, capture_output=True)
     assert release.main(["--check"]) == 0
 
 
