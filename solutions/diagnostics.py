@@ -530,8 +530,8 @@ if __name__ == "__main__":
     figures.imagined(to_display(images), places, versions, GRID)
 
 # %% [markdown]
-# A puts fur into fur and green beside green, and it misses what it can't know: the front petals. The best constant is
-# one patch everywhere. The untrained model answers by place, whatever the image.
+# A puts fur into fur and green beside green, and it misses the front petals. The best constant is one patch everywhere.
+# The untrained model answers by place, whatever the image.
 #
 # **Try** B and C, or `truth[three]` as the predictions: that is the best this bank can show. It has hardly any trees:
 # in the last row even the truth borrows roofs and black cloth.
@@ -567,6 +567,9 @@ if __name__ == "__main__":
     figures.imagined(to_display(images), places, shown, GRID)
 
 # %% [markdown]
+# It beats the untrained network and, by far, raw pixels. Now compare it with A, which has trained on these very
+# photographs. And look at the flower: which of the two knows that petals go on below?
+#
 # ## Experiment: one patch, and what is like it
 #
 # Move the outline. The maps show how similar its token is to all tokens of four photographs.
