@@ -318,7 +318,7 @@ def test_imagine_leaves_its_inputs_as_they_are(learner):
     expect_that(
         pictures.has_a_patch(answer, scene),
         called=learner.called,
-        expected=f"images {shape(images)} that are made of patches of images and bank_images",
+        expected=f"images {shape(images)} whose other patches have stayed",
         got=describe(answer),
         likely="The check of the pasted patches says more, and this one counts once there are some.",
     )

@@ -429,9 +429,9 @@ if __name__ == "__main__":
     figures.long_run(small["points"])
 
 # %% [markdown]
-# After its first fall the loss **rises**, for most of the hour, and both measures of the features with it. The targets come
-# from the teacher's features: the more these tell images apart, the harder is the question. The best constant says so:
-# its loss ends higher as well.
+# After its first fall the loss **rises**, for most of the hour, and both measures of the features with it. The targets
+# come from the teacher's features: the more these tell images apart, the harder is the question. The best constant
+# says so: its loss ends higher as well.
 #
 # So a falling loss is no evidence that it learns, and a rising one none that it doesn't. You need other instruments.
 #

@@ -189,14 +189,12 @@ def filled(scene: Scene) -> Tensor:
 
 
 def has_a_patch(answer: Any, scene: Scene) -> bool:
-    """Whether a patch of the answer is one of the images', which has stayed, or one of the bank's."""
+    """Whether a patch of the answer that is no target is the image's own."""
     if not isinstance(answer, Tensor) or answer.shape != scene.images.shape:
         return False
-    known, own = (
-        F.unfold(pictures, 2, stride=2).transpose(1, 2).flatten(0, 1)
-        for pictures in (torch.cat([scene.images, scene.bank_images]), answer)
-    )
-    return bool((own[:, None] == known).all(dim=2).any())
+    own, before = (F.unfold(pictures, 2, stride=2).transpose(1, 2) for pictures in (answer, scene.images))
+    free = torch.ones(own.shape[:2], dtype=torch.bool).scatter_(1, scene.targets.flatten(1), False)
+    return bool(((own == before).all(dim=2) & free).any())
 
 
 def wrong_patches(scene: Scene) -> dict[str, Tensor]:

@@ -205,7 +205,7 @@ def draw_losses(results: Results) -> bytes:
                     style = {"color": colors[number % 6], "linestyle": DASHES[number // 6], "alpha": 0.8}
                     right.plot(*zip(*path, strict=True), **style, label=name if run is results[name][0] else None)
                     right.plot(*path[-1], "o", color=colors[number % 6], markersize=9)
-        right.set(xlabel="held-out loss", ylabel="kNN", title="every run, from 32,000 images (start) to its end (dot)")
+        right.set(xlabel="held-out loss", ylabel="kNN", title="every run, up to its end (dot)")
         if right.lines:
             right.legend(frameon=False, fontsize=10)
         return as_png(figure)
