@@ -223,10 +223,9 @@ def test_an_encoder_trains_on_and_the_file_stays(load, tmp_path):
 # Memory
 
 MEASURE = """
-import resource, sys, torch
+import sys, torch
 from solutions.pretrained import load_huggingface
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+from solutions.tests.helpers.memory import peak
 small, large, dtype = sys.argv[1], sys.argv[2], getattr(torch, sys.argv[3])
 load_huggingface(small, 1, dtype)  # what torch imports for it is no weight
 before = peak()

@@ -35,7 +35,7 @@ def joined(parts: Path, out: Path) -> dict[str, int]:
     assert [folder.name for folder in folders] == ["part1", "part2"]
     assert all((folder / "record.jsonl").stat().st_size for folder in folders)
     assert grade.main(["--merge", *map(str, folders), "--out", str(out)]) == 0
-    with (out / "grades.csv").open(newline="") as file:
+    with (out / "grades.csv").open(newline="", encoding="utf-8-sig") as file:
         return {row["student"]: int(row["points"]) for row in csv.DictReader(file)}
 
 
