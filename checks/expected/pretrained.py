@@ -197,7 +197,7 @@ def descriptor_mistakes(weight: Tensor, images: Tensor) -> Mistakes:
 
 def rounded_mistakes(weight: Tensor, images: Tensor) -> Mistakes:
     tokens = tokens_of(weight, images).to(weight.dtype)
-    in_half = unit(tokens.mean(dim=1))
+    in_half = F.normalize(tokens.mean(dim=1), dim=-1)
     return {
         "The result has the encoder's dtype: go on in float32 after the encoder (.float()).": in_half,
         "The average is taken in the encoder's dtype, with three digits: first .float(), then the average.": (
