@@ -76,7 +76,7 @@ def keep_few_kernels() -> None:
     keep 1,024 each: gigabytes. Most shapes come once, so that a smaller cache costs nothing.
     """
     for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-        os.environ.setdefault(cache, "256")
+        os.environ.setdefault(cache, "96")
 
 
 def choose_device(name: str) -> torch.device:
