@@ -527,8 +527,9 @@ if __name__ == "__main__":
 #
 # ## Experiment: what does keep save?
 #
-# Attention compares N squared pairs, and a mask leaves 22 to 80 of 196 tokens. **Predict:** 49 are left, a quarter. How
-# many of a block's multiplications are left, about `"a quarter"`, `"an eighth"` or `"a sixteenth"`?
+# Attention compares N squared pairs, and a mask leaves 22 to 80 of 196 tokens. **Predict**, for tokens of 192 numbers:
+# 49 are left, a quarter. How many of a block's multiplications are left, about `"a quarter"`, `"an eighth"` or
+# `"a sixteenth"`?
 
 # %%
 if __name__ == "__main__":

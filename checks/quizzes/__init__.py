@@ -9,6 +9,7 @@ import importlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 TOLERANCE = 0.02  # of a number, as a share of it: a rounded answer is right
 
@@ -23,7 +24,7 @@ class Quiz:
 
     answer: str | float
     why: str
-    wrong: dict[str, str] | dict[float, str]
+    wrong: dict[Any, str]  # by words, or by numbers
     otherwise: str = ""
 
     def verdict(self, given: object) -> str:
@@ -47,7 +48,7 @@ class Quiz:
             word = given.strip().lower() if isinstance(given, str) else None
             return next((option for option in (self.answer, *self.wrong) if option == word), None)
         try:
-            number = math.nan if isinstance(given, bool | str) else float(given)
+            number = math.nan if isinstance(given, bool | str) else float(cast(Any, given))
         except (TypeError, ValueError, RuntimeError):
             return None
         near = [known for known in (self.answer, *self.wrong) if math.isclose(number, known, rel_tol=TOLERANCE)]
