@@ -1,6 +1,6 @@
 """Lesson 1: questions to answer before running."""
 
-from checks.quizzes import Quiz
+from checks.tool.quiz import Quiz
 
 QUIZZES = {
     "patch_of_pixel": Quiz(

@@ -1,6 +1,6 @@
 """Lesson 2: questions to answer before running."""
 
-from checks.quizzes import Quiz
+from checks.tool.quiz import Quiz
 
 QUIZZES = {
     "score_spread": Quiz(

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from checks import check
-from checks.quizzes import Quiz, find_quiz, quizzes_of
+from checks.tool.quiz import Quiz, find_quiz, quizzes_of
 from lessons import LESSONS
 from solutions.patch_embedding import PatchEmbedding, sincos_position_embedding
 from solutions.predictor import Predictor
