@@ -1,6 +1,6 @@
 """Lesson 3: questions to answer before running."""
 
-from checks.quizzes import Quiz
+from checks.tool.quiz import Quiz
 
 QUIZZES = {
     "middle_and_corner": Quiz(

@@ -1,6 +1,6 @@
 """Lesson 4: questions to answer before running."""
 
-from checks.quizzes import Quiz
+from checks.tool.quiz import Quiz
 
 QUIZZES = {
     "who_moves": Quiz(
