@@ -12,8 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from checks import check
 from checks.tool.quiz import Quiz, find_quiz, quizzes_of
 from lessons import LESSONS
+from solutions.masking import sample_block_size, sample_masks
 from solutions.patch_embedding import PatchEmbedding, sincos_position_embedding
 from solutions.predictor import Predictor
+from solutions.teacher import make_teacher, teacher_targets, update_teacher
 from solutions.vision_transformer import Block, VisionTransformer
 
 ROOT = Path(__file__).parents[2]
@@ -181,3 +183,71 @@ def test_work_left():
     )
     assert ALL["work_left"].answer == near[1]
     assert f"{left:.0%}".replace("%", " %") in ALL["work_left"].why
+
+
+# Lesson 3
+
+
+def test_middle_and_corner():
+    covered, tops = torch.zeros(14, 14), range(14 - 6 + 1)
+    for top in tops:
+        for left in tops:
+            covered[top : top + 6, left : left + 6] += 1
+    quiz = ALL["middle_and_corner"]
+    assert covered[6:8, 6:8].unique().item() / covered[0, 0] == quiz.answer
+    # as its wrong answers say: along the rows alone, all places, all tops
+    assert covered[7, 0] == 6 and len(tops) ** 2 == 81 and len(tops) == 9
+    assert {6, 81, 9} <= set(quiz.wrong)
+
+
+def test_height_at_ratio_4():
+    generator = torch.Generator().manual_seed(0)
+    square, tall = (sample_block_size(10_000, (0.1, 0.1), (ratio, ratio), generator) for ratio in (1.0, 4.0))
+    assert tall[0] / square[0] == pytest.approx(ALL["height_at_ratio_4"].answer, rel=1e-3)
+    assert tall[1] / square[1] == pytest.approx(0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_larger_batch(seed):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.tensor([sample_masks(1, 14, generator).context.shape[1] for _ in range(256)])
+    kept = {size: lengths.unflatten(0, (-1, size)).amin(dim=1).float().mean() for size in (8, 128)}
+    assert (kept[128] < kept[8]) == (ALL["larger_batch"].answer == "more")
+
+
+# Lesson 4
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_moves(seed):
+    torch.manual_seed(seed)
+    teacher = make_teacher(VisionTransformer(image_size=64, patch_size=8, dim=48, depth=2, num_heads=2))
+    block = torch.arange(64).reshape(8, 8)[4:, 4:].reshape(1, 1, 16)
+    photo = torch.randn(1, 3, 64, 64)
+    changed = photo.clone()
+    changed[:, :, :8, :8] = -2.0
+    moved = (teacher_targets(teacher, changed, block) - teacher_targets(teacher, photo, block)).abs().sum(dim=-1)
+    assert (moved > 1e-4).all() == (ALL["who_moves"].answer == "all")
+    assert torch.equal(teacher(changed, block.flatten(1)), teacher(photo, block.flatten(1)))  # as its wrong answer says
+
+
+def test_half_life():
+    student, quiz = torch.nn.Linear(1, 1, bias=False), ALL["half_life"]
+    student.weight.data.fill_(1.0)
+    teacher = make_teacher(student)
+    student.weight.data.fill_(0.0)
+    left = {}
+    for step in range(1, 501):
+        update_teacher(teacher, student, 0.996)
+        left[step] = teacher.weight.item()
+    assert next(step for step in left if left[step] < 0.5) == quiz.answer
+    assert left[125] > 0.6  # where .004 of the start at each step would leave .5
+    assert left[250] == pytest.approx(0.37, abs=0.005) and left[500] == pytest.approx(0.13, abs=0.005)
+
+
+def test_missing_underscore():
+    weight, student = torch.tensor(1.0), torch.tensor(1.0)
+    for _ in range(1000):
+        weight.mul_(0.996).add(student, alpha=1 - 0.996)
+    assert weight.item() == pytest.approx(0.996**1000, rel=1e-3)
+    assert (weight < 0.02) == (ALL["missing_underscore"].answer == "fades")
