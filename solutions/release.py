@@ -31,6 +31,7 @@ from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolution
 from lessons import LESSONS, LessonError, folder_name, forget, load_lesson
 from lessons.reading.cells import digest, is_as_released
 from solutions.classroom.address import AddressError, checked, of_origin, recorded, set_up, written_down
+from solutions.classroom.answers import with_model_answers
 from solutions.classroom.book import BookError, write_book
 from solutions.classroom.kit import KitError, write_kit
 
@@ -251,23 +252,9 @@ def cleared(solved: NotebookNode, where: str) -> NotebookNode:
     return signed(notebook)
 
 
-def with_model_answers(lesson: Lesson) -> NotebookNode:
-    """The released notebook with a folded answer below each question, for who has nobody to mark theirs."""
-    answers = {cell.id: answer for cell in lesson.solved.cells if (answer := model_answer(cell))}
-    notebook = copy.deepcopy(lesson.released)
-    for place in reversed(range(len(notebook.cells))):
-        cell = notebook.cells[place]
-        if cell.id in answers:
-            text = "<details><summary>A model answer, to compare with yours</summary>\n\n{}\n\n</details>"
-            folded = nbformat.v4.new_markdown_cell(text.format(answers[cell.id]), id=f"{cell.id}-model")
-            notebook.cells.insert(place + 1, folded)
-    return signed(notebook)
-
-
-def model_answer(cell: NotebookNode) -> str:
-    """What stands in a question's solution region, without the rubric; "" of any other cell."""
-    region = re.search(r"### BEGIN SOLUTION\n(.*?)\n### END SOLUTION", cell.source, re.DOTALL)
-    return region[1].partition("\nRubric:")[0].strip() if region and cell.cell_type == "markdown" else ""
+def with_answers(lesson: Lesson) -> NotebookNode:
+    """The released notebook for who learns alone."""
+    return signed(with_model_answers(lesson.released, lesson.solved))
 
 
 def signed(notebook: NotebookNode) -> NotebookNode:
@@ -434,8 +421,9 @@ def release(options: argparse.Namespace) -> int:
     refuse_passing_stubs(lessons)
     if options.kit:
         name, folder = options.kit
-        made = [(each, each.released if options.no_answers else with_model_answers(each)) for each in lessons]
-        files = {lesson.name: to_bytes(notebook) for lesson, notebook in made}
+        files = {
+            lesson.name: to_bytes(lesson.released if options.no_answers else with_answers(lesson)) for lesson in lessons
+        }
         write_kit(files, name, Path(folder))
         print(f"{folder}: the kit of lesson {name}")
         return 0
@@ -449,7 +437,7 @@ def release(options: argparse.Namespace) -> int:
         files = {notebook_path(folder, lesson.name): to_bytes(lesson.solved) for lesson in lessons}
     else:
         folder = ROOT / "lessons"
-        files = {notebook_path(folder, lesson.name): to_bytes(with_model_answers(lesson)) for lesson in lessons}
+        files = {notebook_path(folder, lesson.name): to_bytes(with_answers(lesson)) for lesson in lessons}
         files |= written_down(ROOT, address)
     if options.check:
         differ = [path for path, content in files.items() if not path.is_file() or path.read_bytes() != content]

@@ -31,7 +31,8 @@ QUIZZES = {
     "two_blind_answers": Quiz(
         answer="equal",
         why="Without positions both queries are the same vector, the mask token, in the same row with the same "
-        "context. The same input gives the same output, whatever was trained: all it can learn is one answer for the block.",
+        "context. The same input gives the same output, whatever was trained: it can learn one answer for the block, "
+        "no more.",
         wrong={
             "similar": "What could make them differ? Write down the two queries as they enter the first block.",
             "different": "It is asked about different patches, but nothing in the two queries says so: the place was "
