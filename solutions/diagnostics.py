@@ -175,8 +175,8 @@ if __name__ == "__main__":
 # %% [markdown]
 # <details><summary>What happens, and why</summary>
 #
-# C, the one with the lowest loss, is found out: for its teacher, photographs become more and more alike. B looks
-# healthy: its spread has grown.
+# C, the one with the lowest loss, is found out: for its teacher, photographs become more and more alike. A and B look
+# healthy: their spread has grown.
 #
 # </details>
 
@@ -683,12 +683,7 @@ if __name__ == "__main__":
     figures.neighbours(to_display(asked), spots, found, patch.gather(1, nearest), GRID)
 
 # %% [markdown]
-# <details><summary>What happens, and why</summary>
-#
-# Look at your answer for each row: one model may go by colour in one and by an edge in the next. And **try**
-# `teachers["untrained"]`: only what A finds and random weights don't is learned.
-#
-# </details>
+# **Try** `teachers["untrained"]`: only what A finds and random weights don't has been learned.
 #
 # ## Experiment: the verdict
 #

@@ -462,8 +462,8 @@ if __name__ == "__main__":
 # way. On the right is what labels say, which the training never saw. "Neighbours": how often most of the 20 images with
 # the nearest features are of the same kind. Lesson 7 builds this instrument.
 #
-# **Predict:** both measures of the features get better. After its first fall, does the loss beside them go on and
-# `"fall"`, does it `"stay"`, or does it `"rise"`?
+# **Predict:** both measures of the features get better. And the loss, after its first fall: will it `"fall"` on,
+# `"stay"` or `"rise"`?
 
 # %%
 if __name__ == "__main__":

@@ -24,8 +24,7 @@ QUIZZES = {
         wrong={
             0.11: "That is guessing, one of nine. But the untrained network isn't what decides here: which crop of "
             "the bank is the nearest one?",
-            0.5: "An untrained network may get about that for crops that it is not asked about. What is different "
-            "here?",
+            0.5: "An untrained network gets about that if the bank holds other crops. What is different here?",
             100.0: "`knn_accuracy` gives a share, from 0 to 1.",
         },
         otherwise="Take one crop and look for the nearest one in the bank. Which is it, and what is their cosine?",
