@@ -30,8 +30,8 @@ Read = Callable[[Path, tuple[str, ...]], bytes]  # a file below a folder, withou
 def committed(place: Path, parts: tuple[str, ...], read: Read) -> tuple[str | None, str]:
     """When the file at parts below place, in the clone parts[0], was committed last, ISO 8601, and what says so.
 
-    (None, "") if there is no clone, or it can't tell: it is shallow or damaged, or git is not installed. (None, OTHER) if
-    the file is not what was committed.
+    (None, "") if there is no clone, or it can't tell: it is shallow or damaged, or git is not installed. (None, OTHER)
+    if the file is not what was committed.
     """
     objects = place / parts[0] / ".git" / "objects"
     try:

@@ -23,7 +23,7 @@ from checks.grader import layouts
 from checks.grader.clones import committed
 from checks.grader.entries import HIDDEN, Entry, Unreadable, decoded, kind_of
 from checks.grader.judging.results import Status
-from checks.grader.limits import CLASS_FILES, FOLDER_FILES, NAMED_FILES
+from checks.grader.limits import CLASS_FILES, FOLDER_FILES, NAMED
 from checks.grader.zips import zip_entries
 from lessons import LESSONS, NOTEBOOK_LIMIT, folder_name
 
@@ -275,8 +275,8 @@ def submission_of(student: str, lesson: str, entries: list[Entry], lessons: list
     if len(meant) > 1 and all(entry.submitted for entry in meant):  # attempts: the last one counts
         meant = sorted(meant, key=lambda entry: entry.submitted or "")[-1:]
     if len(meant) > 1:
-        several = ", ".join(sorted(entry.name for entry in meant)[:NAMED_FILES])
-        several += f" and {len(meant) - NAMED_FILES} more" if len(meant) > NAMED_FILES else ""
+        several = ", ".join(sorted(entry.name for entry in meant)[:NAMED])
+        several += f" and {len(meant) - NAMED} more" if len(meant) > NAMED else ""
         return Submission(
             student, lesson, Status.MISSING, f"several files could be meant, so none was graded: {several}."
         )
@@ -297,8 +297,8 @@ def with_suffix(entries: Iterable[Entry], ending: str) -> list[Entry]:
 
 
 def submitted_at(entry: Entry, stamp: Entry | None) -> tuple[str | None, str, str]:
-    """When it was handed in, what says so, and a sentence if the time is not to be read: by nbgrader's timestamp.txt, the
-    platform's name for it, or its last commit. (The date of a file is that of the download, or of the clone.)
+    """When it was handed in, what says so, and a sentence if the time is not to be read: by nbgrader's timestamp.txt,
+    the platform's name for it, or its last commit. (The date of a file is that of the download, or of the clone.)
     """
     if not stamp or not stamp.read:
         known = entry.submitted, entry.source
@@ -313,7 +313,11 @@ def submitted_at(entry: Entry, stamp: Entry | None) -> tuple[str | None, str, st
         when = when if when.tzinfo else when.replace(tzinfo=ZoneInfo(zone))
         when.astimezone(timezone.utc)  # raises what can't be compared with a deadline: year 1, east of Greenwich
         return when.isoformat(), STAMP, ""
-    return entry.submitted, entry.source, f"{STAMP} is not to be read as a time ({decoded(text)[:50]!r}): when it came is not known."
+    return (
+        entry.submitted,
+        entry.source,
+        f"{STAMP} is not to be read as a time ({decoded(text)[:50]!r}): when it came is not known.",
+    )
 
 
 def without_wrapper(entries: list[Entry]) -> list[Entry]:

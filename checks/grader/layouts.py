@@ -26,7 +26,8 @@ class Owner:
 
     student: what the grader calls them. file: what is left of the name of a file that lies beside those of others.
     submitted: ISO 8601, without an offset if the platform gives none. aside: why it is no submission, or "".
-    source: what says when it came, or LATE. origin: how the platform begins the names of feedback files, if it takes any.
+    source: what says when it came, or LATE. origin: how the platform begins the names of feedback files, if it takes
+    any.
     """
 
     student: str

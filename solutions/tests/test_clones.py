@@ -16,7 +16,16 @@ CLOCK = "2026-11-01T22:{:02}:00+01:00"
 def git(clone: Path, *arguments: str, minute: int = 0) -> str:
     """Run git as a learner would; the author's date is another one than the committer's."""
     time = {"GIT_COMMITTER_DATE": CLOCK.format(minute), "GIT_AUTHOR_DATE": "2020-01-01T00:00:00+00:00"}
-    who = ("-c", "user.name=ann", "-c", "user.email=ann@x", "-c", "commit.gpgsign=false", "-c", "init.defaultBranch=main")
+    who = (
+        "-c",
+        "user.name=ann",
+        "-c",
+        "user.email=ann@x",
+        "-c",
+        "commit.gpgsign=false",
+        "-c",
+        "init.defaultBranch=main",
+    )
     command = ["git", *who, *arguments]
     return subprocess.run(command, cwd=clone, env=os.environ | time, check=True, capture_output=True, text=True).stdout
 
