@@ -71,9 +71,9 @@ class Roster:
     people: Mapping[str, Person] = field(default_factory=dict)
     assignments: Mapping[str, Assignment] = field(default_factory=dict)
 
-    def find(self, student: str, form: str = "") -> str | None:
+    def find(self, student: str, form: str = "", numbered: bool = True) -> str | None:
         """Who is meant by a student of a class in this form, or by a name in the instructor's files; None: nobody, or
-        one of several.
+        one of several. numbered: whether the roster has the numbers of this class.
         """
         if student in self.people:
             return student
@@ -81,7 +81,8 @@ class Roster:
         keys = NUMBERS.get(form, ())
         if found := next((one for key in keys if (one := self.only((key,), number))), None):
             return found
-        if form in CERTAIN and all(getattr(person, key) for person in self.people.values() for key in keys):
+        numbers_decide = numbered and form in CERTAIN
+        if numbers_decide and all(getattr(person, key) for person in self.people.values() for key in keys):
             return None
         if found := self.only(("id", "sis", "login", "email"), student):
             return found
@@ -111,7 +112,10 @@ class Roster:
         """Give everyone who is enrolled a place in the class, under their name here -> a sentence for each student who
         is not: they keep their own name, and their grades.
         """
-        owners = {student: self.find(student, found.form) for student in found.students}
+        numbers = {student.rpartition("_")[2] for student in found.students}
+        # Moodle numbers its participants anew in each assignment: then the roster's numbers may be of another one
+        numbered = found.form != "moodle" or any(self.only(("participant",), number) for number in numbers)
+        owners = {student: self.find(student, found.form, numbered) for student in found.students}
         students: dict[str, list[Entry]] = {label: [] for label in self.people}
         for student, files in found.students.items():
             label = owners[student] or student
