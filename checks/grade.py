@@ -257,7 +257,8 @@ def finish(rows: list[SettledRow], options: argparse.Namespace, about: dict[str,
         except GradebookError as error:
             raise GradeError(f"{options.out} is written, but {error}.") from None
     counts = {status: sum(row.status == status for row in rows) for status in Status}
-    print(f"{options.out}: " + ", ".join(f"{count} {status}" for status, count in counts.items() if count))
+    ended = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    print(f"{options.out}: {ended or 'there is nothing to grade in this part of the class'}")
     for sentence in about.get("odd", []):
         print(shown(sentence), file=sys.stderr)
     return 1 if counts[Status.UNGRADED] or about.get("odd") else 0

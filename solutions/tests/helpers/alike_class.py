@@ -32,7 +32,7 @@ def cells_by_exercise(lesson: str) -> dict[str, list[str]]:
     """The published answers of a lesson that are no small change of the reference, and the reference."""
     cells = {name: [cell] for name, cell in exercises(lesson).items()}
     for answer in answers(lesson):
-        if not EDIT.search(answer.body):
+        if answer.exercise in cells and not EDIT.search(answer.body):
             cells[answer.exercise].append(answer.body)
     return cells
 
