@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from checks import check
-from checks.quizzes import Quiz, find_quiz, quizzes_of
+from checks.tool.quiz import Quiz, find_quiz, quizzes_of
 from lessons import LESSONS
+from solutions.patch_embedding import PatchEmbedding, sincos_position_embedding
 from solutions.predictor import Predictor
+from solutions.vision_transformer import Block, VisionTransformer
 
 ROOT = Path(__file__).parents[2]
 ALL = {name: quiz for lesson in LESSONS for name, quiz in quizzes_of(lesson).items()}
@@ -96,3 +100,84 @@ def test_two_blind_answers():
     predictor.predictor_pos_embed.zero_()
     answers = predictor(torch.randn(1, 5, 12), torch.arange(5)[None], torch.tensor([[[7, 9, 12]]]))
     assert torch.allclose(answers[:, :, 0], answers[:, :, 1]) == (ALL["two_blind_answers"].answer == "equal")
+
+
+# Lesson 1
+
+
+def test_patch_of_pixel():
+    image = torch.zeros(1, 1, 224, 224)
+    image[0, 0, 40, 100] = 1
+    patch, turned, large = (
+        F.unfold(each, size, stride=size).sum(dim=1).argmax().item()
+        for each, size in ((image, 16), (image.transpose(2, 3), 16), (image, 32))
+    )
+    assert patch == ALL["patch_of_pixel"].answer
+    assert {turned, patch + 1, large} == set(ALL["patch_of_pixel"].wrong)
+
+
+def test_tokens_changed():
+    torch.manual_seed(0)
+    embedding, overlapping = PatchEmbedding(224, 16, 8), nn.Conv2d(3, 8, 48, stride=16, padding=16)
+    image = torch.randn(1, 3, 224, 224)
+    changed = image.clone()
+    changed[0, :, 40, 100] += 1
+    moved = (embedding(image) - embedding(changed)).abs().amax(dim=-1) > 1e-3
+    assert moved.sum() == ALL["tokens_changed"].answer
+    windows = (overlapping(image) - overlapping(changed)).abs().amax(dim=1) > 1e-3
+    assert windows.sum().item() in ALL["tokens_changed"].wrong
+
+
+def test_more_alike():
+    frequencies = 10000.0 ** (-torch.arange(48) / 48)
+
+    def similarity(rows: int, columns: int) -> float:
+        """Of two codes with 192 numbers, by cos(a - b) = cos a cos b + sin a sin b."""
+        return ((rows * frequencies).cos().sum() + (columns * frequencies).cos().sum()).item() / 96
+
+    row, diagonal = similarity(0, 7), similarity(3, 3)
+    assert ALL["more_alike"].answer == "row" and row > diagonal + 0.05
+    assert f"{row:.2f} against {diagonal:.2f}" in ALL["more_alike"].why
+    codes = F.normalize(sincos_position_embedding(14, 192), dim=1)
+    assert codes[6 * 14 + 6] @ codes[6 * 14 + 13] == pytest.approx(row, abs=1e-4)
+    assert codes[6 * 14 + 6] @ codes[9 * 14 + 9] == pytest.approx(diagonal, abs=1e-4)
+
+
+# Lesson 2
+
+
+def test_score_spread():
+    torch.manual_seed(0)
+    scores = (torch.randn(20_000, 64) * torch.randn(20_000, 64)).sum(dim=1)
+    assert scores.std().item() == pytest.approx(ALL["score_spread"].answer, rel=0.03)
+    assert scores.var().item() == pytest.approx(64, rel=0.06)
+    assert 64 in ALL["score_spread"].wrong
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_tokens_that_notice(seed):
+    torch.manual_seed(seed)
+    model = VisionTransformer(224, 16, dim=48, depth=1, num_heads=3)
+    hidden = torch.zeros(14, 14, dtype=torch.bool)
+    hidden[4:10, 5:11] = True
+    photo, other = torch.randn(2, 1, 3, 224, 224)
+    changed = torch.where(hidden.repeat_interleave(16, 0).repeat_interleave(16, 1), other, photo)
+    with torch.no_grad():
+        moved = (model(photo) - model(changed)).norm(dim=-1)[0, ~hidden.flatten()]
+    assert (moved.min() > 1e-4) == (ALL["tokens_that_notice"].answer == "all")
+
+
+def test_work_left():
+    def operations(count: int) -> int:
+        with FlopCounterMode(display=False) as counter:
+            Block(192, 3)(torch.zeros(1, count, 192))
+        return counter.get_total_flops()
+
+    left = operations(49) / operations(196)
+    assert operations(196) == 2 * 196 * (442_368 + 75_264)  # an addition for each multiplication
+    assert operations(49) == 2 * 49 * (442_368 + 18_816)
+    near = min(
+        (1 / 4, "a quarter"), (1 / 8, "an eighth"), (1 / 16, "a sixteenth"), key=lambda each: abs(each[0] - left)
+    )
+    assert ALL["work_left"].answer == near[1]
+    assert f"{left:.0%}".replace("%", " %") in ALL["work_left"].why
