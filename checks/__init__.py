@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import textwrap
 from pathlib import Path
 from types import ModuleType
 
 
-def check(name: str) -> float | None:
-    """Run the checks of an exercise on what `__main__` (this notebook, or this script) defines now.
+def check(name: str, answer: object = ...) -> float | None:
+    """Run the checks of an exercise on what `__main__` (this notebook, or this script) defines now; or judge the
+    answer to a question of this name.
 
     Prints the verdict. Under nbgrader it returns the points earned as well, which are partial credit there; a notebook
     would show them as a bare number below the verdict. Under nbgrader's autograde, where only check cells are run, the
@@ -18,15 +20,19 @@ def check(name: str) -> float | None:
     """
     # here, so that `from checks import check` stays free of torch
     from checks.tool.beside import file_beside
-    from checks.tool.exercise import checks_by_exercise, find_lesson, nearest
-    from checks.tool.expect import field
+    from checks.tool.exercise import catalogue, checks_of_exercise, find_lesson, nearest
+    from checks.tool.expect import WIDTH, field
     from checks.tool.learner import fresh_seed, run_checks
+    from checks.tool.quiz import find_quiz
     from lessons import other_course
 
     execution = os.environ.get("NBGRADER_EXECUTION")  # "autograde" or "validate" under nbgrader
     nothing = 0.0 if execution else None
     if sentence := other_course():
         print(sentence)
+    if quiz := find_quiz(name):
+        print(textwrap.fill(quiz.verdict(answer), WIDTH))
+        return nothing
     lesson = find_lesson(name)
     if lesson is None:
         near = nearest(name)
@@ -40,9 +46,10 @@ def check(name: str) -> float | None:
     if not autograde and (file := file_beside(notebook, name)):
         print(f"{name} uses {file}, but only the notebook is graded: copy what you use of that file into a cell.")
         return nothing
-    verdicts = run_checks(checks_by_exercise(lesson)[name], notebook, fresh_seed())
+    verdicts = run_checks(checks_of_exercise(name), notebook, fresh_seed())
     earned, points = sum(verdict.earned for verdict in verdicts), sum(verdict.points for verdict in verdicts)
-    print(f"{name}: {earned} of {points} points")
+    worth = "" if name in catalogue()[lesson] else " (a stretch exercise: they count for you alone)"
+    print(f"{name}: {earned} of {points} points{worth}")
     for place, verdict in enumerate(verdicts):
         print(field(verdict.status, verdict.docstring))
         if verdict.status in ("failed", "broken"):

@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--solutions", action="store_true", help="grade the reference in place of your lessons")
     group.addoption("--lessons", metavar="DIR", type=Path, help="where the lessons are")
     group.addoption("--mine", action="store_true", help="build on your own earlier lessons, not on the reference")
+    group.addoption("--stretch", action="store_true", help="grade the stretch exercises in place of the others")
     group.addoption("--watch", action="store_true", help="run again whenever a lesson is saved; Ctrl-C ends")
     group.addoption("--hint", metavar="NAME", help="print the next hint for an exercise")
     group.addoption("--seconds", type=float, default=SECONDS, help="time of an exercise, all its checks (default: 20)")
@@ -81,6 +82,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if exercise_of(item) == name]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of the pages of checks, collect those of the stretch exercises or the others."""
+    of_stretch = {Path(__file__).parent: False, Path(__file__).parent / "stretch": True}.get(collection_path.parent)
+    return True if collection_path.is_file() and of_stretch not in (None, config.option.stretch) else None
+
+
 @pytest.fixture
 def learner(request: pytest.FixtureRequest) -> Learner:
     """The door to the learner's code: `learner(function, *inputs)` runs `function(lesson, *inputs)` there."""
@@ -88,9 +95,10 @@ def learner(request: pytest.FixtureRequest) -> Learner:
     name, modules = lesson_of(request.function), stash[MODULES]
     if name not in modules:
         try:
-            solved = options.solutions
             modules[name] = (
-                importlib.import_module(f"solutions.{name}") if solved else graded_lesson(name, None, options.seconds)
+                importlib.import_module(f"solutions.{name}")
+                if options.solutions
+                else graded_lesson(name, None, options.seconds, options.stretch)
             )
         except LessonError as error:
             modules[name] = error

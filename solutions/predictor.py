@@ -174,10 +174,20 @@ if __name__ == "__main__":
     check("jepa_loss")
 
 # %% [markdown]
+# ## What the loss is worth
+#
+# **Predict before you run it.** A predictor knows nothing and answers every question with zeros. The targets are
+# normalised over their features, as lesson 4 does it. What is its loss? Write a number in place of the dots.
+
+# %%
+if __name__ == "__main__":
+    check("loss_of_zeros", ...)
+
+# %% [markdown]
 # ## Experiment: do the blocks see each other?
 #
-# We ask about block 0 alone, then together with three others. A correct predictor gives the same answer. Then we
-# shuffle the context tokens together with their indices: a set has no order, so nothing may change.
+# We ask about block 0 alone, then together with three others. Then we shuffle the context tokens together with their
+# indices. **Predict:** by how much do the answers of a correct predictor change, the first time and the second?
 
 # %%
 if __name__ == "__main__":
@@ -192,13 +202,33 @@ if __name__ == "__main__":
     print(f"context shuffled:                {(together - shuffled).abs().max():.1e}")
 
 # %% [markdown]
-# Both are rounding errors. **Try:** change `masks.targets[:, :1]` to `[:, 2:3]` and compare with the right block.
+# <details><summary>What happens, and why</summary>
 #
+# Both are rounding errors. A block is a row of its own, so it can't know what else is asked. And attention sums over
+# a set: a token brings its place along in its position, not in its row of the tensor.
+#
+# </details>
+#
+# **Try:** change `masks.targets[:, :1]` to `[:, 2:3]` and compare with the right block.
+#
+# Rows of one's own have a price. **Predict:** a batch of 32 images, 4 blocks of 30 patches, a context of 80: how many
+# tokens go through the predictor's blocks in one step?
+
+# %%
+if __name__ == "__main__":
+    check("predictor_tokens", ...)
+
+# %% [markdown]
 # ## Experiment: a broken predictor whose loss falls, too
 #
 # We train two predictors for a few seconds on small images, each with a student of its own, against a teacher
 # that stays as it was initialised. The second one has lost its positions: it can't know which patch it is asked
-# about.
+# about. **Predict:** what does it answer for two different patches of one block, compared with each other: `"equal"`
+# vectors, `"similar"` ones, or `"different"` ones?
+
+# %%
+if __name__ == "__main__":
+    check("two_blind_answers", ...)
 
 # %%
 if __name__ == "__main__":
@@ -250,7 +280,8 @@ if __name__ == "__main__":
 #
 # ## Experiment: what is hard to predict?
 #
-# For one photograph we draw many masks and average the error at each patch.
+# For one photograph we draw many masks and average the error at each patch. **Predict:** look at the photograph in the
+# first picture, and choose three patches where you would fail.
 
 # %%
 if __name__ == "__main__":
@@ -269,8 +300,56 @@ if __name__ == "__main__":
     )
 
 # %% [markdown]
-# Patches that continue their surroundings are easy; a detail that nothing announces is hard. **Try:** another
-# photograph (`[9]` is any number up to 19999). Where would *you* fail?
+# <details><summary>What happens, and why</summary>
+#
+# A patch that continues its surroundings is easier than a detail that nothing announces. Which ones those are differs
+# from photograph to photograph, and after so few steps also from one training to the next: compare the picture with
+# your three patches, not with a rule.
+#
+# </details>
+#
+# **Try:** another photograph (`[9]` is any number up to 19999).
+#
+# ## Stretch: block_mask
+#
+# *Optional, 25 minutes.* A row for each block repeats the context M times. Could all blocks share one row,
+# [context, block 0, ..., block M - 1]? Attention would have to be told who may look at whom:
+# `F.scaled_dot_product_attention(q, k, v, attn_mask=mask)` takes a table of bools. Write that table. Context tokens
+# look at the context only; a query looks at the context and at the queries of its own block. (So it is not quite the
+# exercise's predictor, in which the context tokens look at the block's queries too.) `pytest checks --stretch` runs
+# the checks of all stretch exercises.
+
+
+# %% stretch="block_mask"
+def block_mask(num_context: int, num_blocks: int, length: int) -> Tensor:
+    """Who may look at whom in one row of Nc context tokens and M blocks of Nt queries -> bool [L, L], L = Nc + M * Nt.
+
+    Row i is what token i looks at, True where it may.
+    """
+    ### BEGIN SOLUTION
+    block = torch.cat([torch.full((num_context,), -1), torch.arange(num_blocks).repeat_interleave(length)])
+    return (block == -1) | (block == block[:, None])
+    ### END SOLUTION
+
+
+# %%
+if __name__ == "__main__":
+    check("block_mask")
+
+# %% [markdown]
+# How much does it save? The tokens count for the MLPs, their square for attention.
+
+# %%
+if __name__ == "__main__":
+    for num_blocks in (1, 4, 8):
+        apart, together = num_blocks * (80 + 30), 80 + 30 * num_blocks
+        print(
+            f"{num_blocks} blocks: {apart} tokens in {num_blocks} rows ({num_blocks * 110**2:,} pairs), "
+            f"{together} in one row ({together**2:,} pairs)"
+        )
+
+# %% [markdown]
+# Few tokens, and more pairs than one thinks: a mask hides a pair, but a plain implementation computes it first.
 #
 # ## What people get wrong here
 #

@@ -31,6 +31,7 @@ from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, ClearSolution
 from lessons import LESSONS, LessonError, folder_name, forget, load_lesson
 from lessons.reading.cells import digest, is_as_released
 from solutions.classroom.address import AddressError, checked, of_origin, recorded, set_up, written_down
+from solutions.classroom.answers import with_model_answers
 from solutions.classroom.book import BookError, write_book
 from solutions.classroom.kit import KitError, write_kit
 
@@ -61,7 +62,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Part:
-    """A cell of a source. kind: "exercise", "check", "question" or "", with the exercise's or question's name."""
+    """A cell of a source. kind: "exercise", "stretch", "check", "question" or "", with the name that belongs to it."""
 
     place: str  # "solutions/masking.py, cell 7"
     cell_type: str
@@ -105,17 +106,18 @@ def read_parts(name: str, source: str, points: dict[str, int]) -> list[Part]:
         if cell.cell_type == "code":
             text = lift(on_lessons(text), place)
             check = checked_exercise(text)
-        exercise, question = cell.metadata.get("exercise"), cell.metadata.get("question")
+        kind = next((kind for kind in ("exercise", "stretch") if kind in cell.metadata), "")
+        exercise, question = cell.metadata.get(kind), cell.metadata.get("question")
         if exercise:
             if not defines(text, exercise, place):
                 raise ReleaseError(f"{place}: exercise {exercise} is not defined here")
-            parts.append(Part(place, cell.cell_type, text, "exercise", exercise))
+            parts.append(Part(place, cell.cell_type, text, kind, exercise))
         elif question:
             worth = cell.metadata.get("points")
             if cell.cell_type != "markdown" or not isinstance(worth, int) or worth < 1:
                 raise ReleaseError(f"{place}: question {question} must be a markdown cell with points=N")
             parts.append(Part(place, cell.cell_type, text, "question", question, worth))
-        elif check:
+        elif check and not any(part.kind == "stretch" and part.name == check for part in parts):
             parts.append(Part(place, cell.cell_type, text, "check", check, points.get(check, 0)))
         else:
             parts.append(Part(place, cell.cell_type, text))
@@ -130,7 +132,7 @@ def refuse_unmatched(name: str, parts: list[Part], points: dict[str, int]) -> No
     exercises: dict[str, Part] = {}
     checked: set[str] = set()
     for part in parts:
-        if part.kind in ("exercise", "question"):
+        if part.kind in ("exercise", "stretch", "question"):
             check_regions(part)
             if part.name in exercises:
                 raise ReleaseError(
@@ -162,8 +164,8 @@ def refuse_unmatched(name: str, parts: list[Part], points: dict[str, int]) -> No
 def graded(part: Part, grade_id: str) -> dict:
     """What nbgrader has to know of a cell (its metadata schema 3)."""
     metadata = {"grade_id": grade_id, "schema_version": 3, "task": False, "locked": part.kind == "check"}
-    metadata |= {"solution": part.kind != "check", "grade": part.kind != "exercise"}
-    return metadata | ({} if part.kind == "exercise" else {"points": part.points})
+    metadata |= {"solution": part.kind != "check", "grade": part.kind in ("check", "question")}
+    return metadata | ({"points": part.points} if metadata["grade"] else {})
 
 
 def on_lessons(text: str) -> str:
@@ -250,6 +252,11 @@ def cleared(solved: NotebookNode, where: str) -> NotebookNode:
     return signed(notebook)
 
 
+def with_answers(lesson: Lesson) -> NotebookNode:
+    """The released notebook for who learns alone."""
+    return signed(with_model_answers(lesson.released, lesson.solved))
+
+
 def signed(notebook: NotebookNode) -> NotebookNode:
     """Write into a notebook what tells later whether someone has edited it."""
     notebook.metadata["course"] = {"digest": digest(notebook)}
@@ -290,9 +297,8 @@ def refuse_passing_stubs(lessons: Iterable[Lesson]) -> None:
             lesson.name, notebook_path(Path("lessons"), lesson.name), to_bytes(lesson.released), reference=True
         )
         try:
-            passed = [
-                verdict for verdict in run_checks(checks_of(lesson.name), module, seed=0) if verdict.status == "passed"
-            ]
+            checks = checks_of(lesson.name) + checks_of(lesson.name, stretch=True)
+            passed = [verdict for verdict in run_checks(checks, module, seed=0) if verdict.status == "passed"]
         finally:
             forget(lesson.name)
         for verdict in passed:
@@ -388,8 +394,13 @@ def main(arguments: list[str] | None = None) -> int:
         help="where a notebook that is alone, as on Colab, fetches the course (default: the address that "
         "pyproject.toml names, or else that of the git remote origin)",
     )
+    parser.add_argument(
+        "--no-answers", action="store_true", help="with --kit: without the folded model answers to the questions"
+    )
     parser.add_argument("--force", action="store_true", help="replace edited notebooks too, and keep a copy of each")
     options = parser.parse_args(arguments)
+    if options.no_answers and not options.kit:
+        parser.error("--no-answers goes with --kit (nbgrader's notebooks never hold them)")
     try:
         return release(options)
     except (ReleaseError, AddressError, BookError, KitError, LessonError) as error:
@@ -410,7 +421,9 @@ def release(options: argparse.Namespace) -> int:
     refuse_passing_stubs(lessons)
     if options.kit:
         name, folder = options.kit
-        files = {lesson.name: to_bytes(lesson.released) for lesson in lessons}
+        files = {
+            lesson.name: to_bytes(lesson.released if options.no_answers else with_answers(lesson)) for lesson in lessons
+        }
         write_kit(files, name, Path(folder))
         print(f"{folder}: the kit of lesson {name}")
         return 0
@@ -423,7 +436,8 @@ def release(options: argparse.Namespace) -> int:
         folder = options.solved or options.nbgrader / "source"
         files = {notebook_path(folder, lesson.name): to_bytes(lesson.solved) for lesson in lessons}
     else:
-        files = {notebook_path(ROOT / "lessons", lesson.name): to_bytes(lesson.released) for lesson in lessons}
+        folder = ROOT / "lessons"
+        files = {notebook_path(folder, lesson.name): to_bytes(with_answers(lesson)) for lesson in lessons}
         files |= written_down(ROOT, address)
     if options.check:
         differ = [path for path, content in files.items() if not path.is_file() or path.read_bytes() != content]

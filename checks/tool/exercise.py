@@ -40,35 +40,50 @@ def drawn(*ranges: tuple[int, int]) -> tuple[int, ...]:
     return tuple(int(torch.randint(low, high + 1, ())) for low, high in ranges)
 
 
-def check_files() -> dict[str, str]:
-    """The check module of each lesson, in order: {"patch_embedding": "checks.test_01_patch_embedding"}."""
-    names = sorted(path.stem for path in Path(__file__).parents[1].glob("test_[0-9][0-9]_*.py"))
-    return {re.sub(r"^test_\d\d_", "", name): f"checks.{name}" for name in names}
+def check_files(stretch: bool = False) -> dict[str, str]:
+    """The check module of each lesson, in order: {"patch_embedding": "checks.test_01_patch_embedding"}.
+
+    stretch: those of the exercises that are left to who wants more, which earn nothing.
+    """
+    package = "checks.stretch" if stretch else "checks"
+    folder = Path(__file__).parents[1] / "stretch" if stretch else Path(__file__).parents[1]
+    names = sorted(path.stem for path in folder.glob("test_[0-9][0-9]_*.py"))
+    return {re.sub(r"^test_\d\d_", "", name): f"{package}.{name}" for name in names}
 
 
-def checks_of(lesson: str) -> list[Check]:
-    """The checks of a lesson, in the order of its check file."""
-    module = importlib.import_module(check_files()[lesson])
+def checks_of(lesson: str, stretch: bool = False) -> list[Check]:
+    """The checks of a lesson, in the order of its check file; none if it has no stretch exercise."""
+    files = check_files(stretch)
+    if stretch and lesson not in files:
+        return []
+    module = importlib.import_module(files[lesson])
     found = [test for test in vars(module).values() if inspect.isfunction(test) and hasattr(test, "exercise")]
     return [cast(Check, check) for check in found]
 
 
-def checks_by_exercise(lesson: str) -> dict[str, list[Check]]:
+def checks_by_exercise(lesson: str, stretch: bool = False) -> dict[str, list[Check]]:
     """The checks of each exercise of a lesson, in the order of its check file."""
     groups: dict[str, list[Check]] = {}
-    for check in checks_of(lesson):
+    for check in checks_of(lesson, stretch):
         groups.setdefault(check.exercise, []).append(check)
     return groups
 
 
+def checks_of_exercise(name: str) -> list[Check]:
+    """The checks of an exercise of any lesson, a stretch exercise too; none if there is no such exercise."""
+    groups = [checks_by_exercise(lesson, stretch) for stretch in (False, True) for lesson in check_files(stretch)]
+    return next((group[name] for group in groups if name in group), [])
+
+
 def lesson_of(check: Check) -> str:
     """The lesson that a check belongs to, by the name of its file."""
-    return next(lesson for lesson, module in check_files().items() if module == check.__module__)
+    files = [pair for stretch in (False, True) for pair in check_files(stretch).items()]
+    return next(lesson for lesson, module in files if module == check.__module__)
 
 
 def find_lesson(name: str) -> str | None:
     """The lesson that has this exercise."""
-    return next((lesson for lesson, exercises in catalogue().items() if name in exercises), None)
+    return next((lesson_of(check) for check in checks_of_exercise(name)), None)
 
 
 def nearest(name: str) -> str | None:
@@ -77,7 +92,8 @@ def nearest(name: str) -> str | None:
     def letters(text: str) -> str:
         return text.lower().replace("_", "")
 
-    known = {letters(exercise): exercise for exercises in catalogue().values() for exercise in exercises}
+    groups = [checks_by_exercise(lesson, stretch) for stretch in (False, True) for lesson in check_files(stretch)]
+    known = {letters(exercise): exercise for exercises in groups for exercise in exercises}
     near = get_close_matches(letters(name), known, n=1)
     return known[near[0]] if near else None
 

@@ -415,15 +415,16 @@ def run_checks(checks: Iterable[Check], lesson: Any, seed: int) -> list[Verdict]
     ]
 
 
-def graded_lesson(lesson: str, path: Path | None = None, seconds: float = SECONDS) -> ModuleType:
+def graded_lesson(lesson: str, path: Path | None = None, seconds: float = SECONDS, stretch: bool = False) -> ModuleType:
     """A learner's lesson as the checks and the class grader see it: its exercises, what may change them and what they
     use, on the reference of earlier lessons unless `lessons.use` said otherwise.
 
     path: the notebook or script, graded on the reference in any case; None means the one in `lessons_folder()`.
+    stretch: its stretch exercises, and what they use, in place of the others.
 
     Raises LessonError, for definitions that take more than so many seconds too.
     """
-    only = list(checks_by_exercise(lesson))
+    only = list(checks_by_exercise(lesson, stretch))
     try:
         with Clock(seconds).running(is_a_lessons):
             return lessons.load_lesson(lesson, path, reference=True if path else None, only=only)

@@ -69,7 +69,8 @@ def prose(path: Path) -> str:
 def hints_of(exercise: str, lesson: str, solutions: bool) -> list[str]:
     """The hints folded in an exercise's section, below its heading. Raises HintError if there are none."""
     text = prose(lesson_file(lesson, solutions))
-    section = re.search(rf"^## Exercise [\d.]+: `?{exercise}`?$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    heading = rf"^## (?:Exercise [\d.]+|Stretch): `?{exercise}`?$"
+    section = re.search(rf"{heading}(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     hints = re.findall(r"<summary>Hint \d+</summary>(.*?)</details>", section[1] if section else "", re.DOTALL)
     if not hints:
         raise HintError(f"there are no hints for {exercise}")

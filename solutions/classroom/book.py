@@ -24,6 +24,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from lessons import figures, folder_name
+from solutions.classroom.answers import folded, model_answer, quiz_answer
 
 ROOT = Path(__file__).parents[2]
 TITLE = "Build I-JEPA"
@@ -51,7 +52,8 @@ class BookError(Exception):
 
 
 def page(name: str, solved: NotebookNode, released: NotebookNode) -> NotebookNode:
-    """A lesson that was run, as a page: stubs with their solutions folded below, no set-up, a text for every picture.
+    """A lesson that was run, as a page: stubs and questions with their answers folded below, no set-up, a text for
+    every picture.
 
     solved: with its outputs; released: the same cells with stubs. Raises BookError for a cell that raised an error, or
     a picture that nothing describes.
@@ -59,6 +61,10 @@ def page(name: str, solved: NotebookNode, released: NotebookNode) -> NotebookNod
     cells, heading = [], name
     for cell, stub in list(zip(copy.deepcopy(solved.cells), released.cells, strict=True))[1:]:
         heading = next(iter(re.findall(r"^#+ (.+)$", cell.source, re.M)), heading) if is_prose(cell) else heading
+        if answer := quiz_answer(cell):  # no page can ask
+            cells.append(folded("The answer", answer, cell.id))
+            continue
+        answer = model_answer(cell)
         if is_prose(cell):
             cell.source = stub.source.replace("YOUR ANSWER HERE", "")
         else:
@@ -69,6 +75,8 @@ def page(name: str, solved: NotebookNode, released: NotebookNode) -> NotebookNod
             cell.source = re.sub(r"\n *### (BEGIN|END) SOLUTION", "", cell.source)
             cell.metadata |= {"tags": ["hide-input"], "mystnb": {"code_prompt_show": "Show a solution"}}
         cells.append(cell)
+        if answer:
+            cells.append(folded("A model answer", answer, cell.id))
     return nbformat.v4.new_notebook(cells=cells, metadata=copy.deepcopy(solved.metadata))
 
 

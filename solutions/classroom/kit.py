@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 README = "solutions/classroom/KIT.md"
 TOP = ("LICENSE", "requirements.txt", "pyproject.toml", ".gitignore")
 # no grader: it grades a class, and a class's grader has a course of its own
-PARTS = ("lessons/reading", "checks/tool", "checks/calls", "checks/expected", "data")
+BY_LESSON = ("checks/calls", "checks/expected", "checks/quizzes", "checks/stretch")
+PARTS = ("lessons/reading", "checks/tool", *BY_LESSON, "data")
 LEFT_OUT = re.compile(r"(^|/)(\.|__pycache__/|cifar10/)")  # caches, what is hidden, the data set that is downloaded
 
 
@@ -68,8 +69,7 @@ def files_for(given: Iterable[str], root: Path) -> list[str]:
             found.append(path.relative_to(root).as_posix())
     for part in PARTS:
         names = [path.relative_to(root).as_posix() for path in sorted((root / part).rglob("*")) if path.is_file()]
-        by_lesson = part in ("checks/calls", "checks/expected")
-        later = [name for name in names if by_lesson and Path(name).name.startswith(hidden)]
+        later = [name for name in names if part in BY_LESSON and Path(name).name.startswith((*hidden, *pages))]
         found += [name for name in names if not LEFT_OUT.search(name) and name not in later]
     return found
 

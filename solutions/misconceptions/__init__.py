@@ -26,6 +26,7 @@ from types import ModuleType
 SOLUTIONS = Path(__file__).parent.parent
 CELL = re.compile(r"^# %%", re.MULTILINE)
 EXERCISE = re.compile(r' exercise="(\w+)"\n')
+STRETCH = re.compile(r' stretch="(\w+)"\n')
 HEADER = re.compile(r" (wrong|right) (\w+): ([^|\n]+?)(?: \| (.+?)(?: ! (.+))?)?\n")
 EDIT = re.compile(r"((?:^# - .*\n)+)((?:^# \+.*\n?)*)", re.MULTILINE)
 SOLUTION = re.compile(r"### BEGIN SOLUTION.*?### END SOLUTION", re.DOTALL)
@@ -45,7 +46,7 @@ class Answer:
         edits = EDIT.findall(self.body)
         if not edits:
             return load(self.lesson, self.exercise, self.body)
-        cell = exercises(self.lesson)[self.exercise]
+        cell = cell_of(self.lesson, self.exercise)
         for old, new in edits:
             old, new = (re.sub(r"^# [-+] ?", "", text, flags=re.MULTILINE).rstrip("\n") for text in (old, new))
             if cell.count(old) != 1:
@@ -54,8 +55,10 @@ class Answer:
         return load(self.lesson, self.exercise, cell)
 
 
-def answers(lesson: str) -> list[Answer]:
-    """All answers of a lesson, in the order of its file; none if there is no file yet."""
+def answers(lesson: str, stretch: bool = False) -> list[Answer]:
+    """All answers to a lesson's exercises, or to its stretch exercises, in the order of its file; none if there is no
+    file yet.
+    """
     path = SOLUTIONS / "misconceptions" / f"{lesson}.py"
     cells = CELL.split(path.read_text(encoding="utf-8"))[1:] if path.exists() else []
     found = []
@@ -63,14 +66,21 @@ def answers(lesson: str) -> list[Answer]:
         header = HEADER.match(cell)
         if header is None or (header[1] == "wrong") != bool(header[4]):
             raise ValueError(f"{lesson}: not the header of an answer: {cell.splitlines()[0]!r}")
-        found.append(Answer(lesson, header[2], header[3], header[4], header[5] or "", cell[header.end() :]))
+        if header[2] not in exercises(lesson, not stretch):
+            found.append(Answer(lesson, header[2], header[3], header[4], header[5] or "", cell[header.end() :]))
     return found
 
 
-def exercises(lesson: str) -> dict[str, str]:
-    """The cells of a lesson's exercises in the reference: {exercise: code}."""
+def exercises(lesson: str, stretch: bool = False) -> dict[str, str]:
+    """The cells of a lesson's exercises, or of its stretch exercises, in the reference: {exercise: code}."""
     cells = CELL.split((SOLUTIONS / f"{lesson}.py").read_text(encoding="utf-8"))
-    return {match[1]: cell[match.end() :] for cell in cells if (match := EXERCISE.match(cell))}
+    header = STRETCH if stretch else EXERCISE
+    return {match[1]: cell[match.end() :] for cell in cells if (match := header.match(cell))}
+
+
+def cell_of(lesson: str, exercise: str) -> str:
+    """The cell of an exercise or of a stretch exercise in the reference."""
+    return (exercises(lesson) | exercises(lesson, stretch=True))[exercise]
 
 
 def stub(cell: str) -> str:
@@ -80,7 +90,7 @@ def stub(cell: str) -> str:
 
 def load(lesson: str, exercise: str, code: str) -> ModuleType:
     """The reference of a lesson with other code in one exercise's cell."""
-    source = (SOLUTIONS / f"{lesson}.py").read_text(encoding="utf-8").replace(exercises(lesson)[exercise], code + "\n")
+    source = (SOLUTIONS / f"{lesson}.py").read_text(encoding="utf-8").replace(cell_of(lesson, exercise), code + "\n")
     module = ModuleType(f"answer_{lesson}")
     filename = f"<{lesson}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)

@@ -544,3 +544,48 @@ def jepa_loss(predictions, targets):
 # %% wrong Predictor: an embedding of another width | or has another shape: the check of the parameters says ! this name
 # - self.predictor_embed = nn.Linear(dim, predictor_dim)
 # + self.predictor_embed = nn.Linear(dim, dim)
+
+# %% wrong block_mask: True and False exchanged | True is where a token may look
+# - return (block == -1) | (block == block[:, None])
+# + return ~((block == -1) | (block == block[:, None]))
+
+# %% wrong block_mask: rows and columns exchanged | Rows and columns are exchanged
+# - return (block == -1) | (block == block[:, None])
+# + return (block[:, None] == -1) | (block == block[:, None])
+
+# %% wrong block_mask: all tokens of a block look at each other, the context at all | The context looks at the queries
+# - return (block == -1) | (block == block[:, None])
+# + return (block == -1) | (block[:, None] == -1) | (block == block[:, None])
+
+# %% wrong block_mask: every query sees all queries | The blocks see each other
+# - return (block == -1) | (block == block[:, None])
+# + return (block == -1) | (block[:, None] >= 0)
+
+# %% wrong block_mask: the queries without the context | The queries don't look at the context
+# - return (block == -1) | (block == block[:, None])
+# + return block == block[:, None]
+
+# %% wrong block_mask: the blocks interleaved | The queries stand block after block
+# - .repeat_interleave(length)
+# + .repeat(length)
+
+# %% wrong block_mask: numbers to add to the scores | reads True and False as
+# - return (block == -1) | (block == block[:, None])
+# + return torch.where((block == -1) | (block == block[:, None]), 0.0, -torch.inf)
+
+
+# %% right block_mask: filled block by block
+def block_mask(num_context, num_blocks, length):
+    size = num_context + num_blocks * length
+    mask = torch.zeros(size, size, dtype=torch.bool)
+    mask[:, :num_context] = True
+    for start in range(num_context, size, length):
+        mask[start : start + length, start : start + length] = True
+    return mask
+
+
+# %% right block_mask: with block_diag
+def block_mask(num_context, num_blocks, length):
+    own = torch.block_diag(torch.zeros(num_context, num_context), *[torch.ones(length, length)] * num_blocks)
+    own[:, :num_context] = 1
+    return own.bool()

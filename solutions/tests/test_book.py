@@ -50,8 +50,18 @@ def test_a_stub_stands_above_its_folded_solution(lesson):
 def test_a_reader_gets_neither_set_up_nor_markers_nor_what_is_for_the_grader(lesson):
     text = "\n".join(cell.source for cell in page(NAME, lesson.solved, lesson.released).cells)
     assert "Why boxes?" in text and "# the secret" in text and "# a demo" in text
-    for left_out in ("borrow(", "SOLUTION", "YOUR ANSWER HERE", "They tile", "1 point"):
+    for left_out in ("borrow(", "SOLUTION", "YOUR ANSWER HERE", "1 point"):
         assert left_out not in text
+
+
+def test_questions_have_their_answers_folded_below():
+    source = SOURCE + '\n# %%\nif __name__ == "__main__":\n    check("loss_of_zeros", ...)\n'
+    lesson = release.build(NAME, source, POINTS)
+    *_, question, marked, quiz = page(NAME, lesson.solved, lesson.released).cells
+    assert question.source.startswith("Why boxes?")
+    for cell, held in ((marked, "They tile."), (quiz, "Right: 1. ")):
+        assert cell.cell_type == "markdown" and cell.source.startswith("<details>") and held in cell.source
+    assert "- 0: " in quiz.source and "- 2: " in quiz.source
 
 
 def test_the_notebooks_stay_as_they_were(lesson):

@@ -183,11 +183,13 @@ def test_the_kit_of_a_lesson_holds_nothing_of_later_ones_and_no_grader(real_note
     found = held(kit)
     assert not [name for name in found if Path(name).name.startswith(later)]
     assert not [name for name in found if name == "checks/grade.py" or name.startswith("checks/grader")]
-    assert {name for name in found if "/test_" in name} == {f"checks/test_{folder_name(name)}.py" for name in given}
+    assert {name for name in found if "/test_" in name} == {
+        f"checks/{room}test_{folder_name(name)}.py" for name in given for room in ("", "stretch/")
+    }
     assert {name for name in found if name.endswith(".ipynb")} == {
         f"lessons/{folder_name(name)}/{folder_name(name)}.ipynb" for name in given
     }
-    for folder in ("checks/calls", "checks/expected"):
+    for folder in ("checks/calls", "checks/expected", "checks/quizzes"):
         ours = {path.name for path in (release.ROOT / folder).glob("*.py")}
         assert {path.name for path in (kit / folder).iterdir()} == {name for name in ours if not name.startswith(later)}
         assert {f"{name}.py" for name in given} <= ours

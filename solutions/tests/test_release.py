@@ -45,7 +45,9 @@ def course(tmp_path, monkeypatch):
     monkeypatch.setattr(release, "ROOT", root)
     monkeypatch.setattr(release, "LESSONS", (NAME,))
     monkeypatch.setattr(checks.tool.exercise, "catalogue", lambda: {NAME: POINTS})
-    monkeypatch.setattr(checks.tool.exercise, "checks_of", lambda name: [check_double, check_area])
+    monkeypatch.setattr(
+        checks.tool.exercise, "checks_of", lambda _, stretch=False: [] if stretch else [check_double, check_area]
+    )
     return root
 
 
@@ -353,6 +355,46 @@ def test_the_solved_course_and_nbgraders_source(course, tmp_path, lesson):
     for folder in (tmp_path / "solved", tmp_path / "nbgrader" / "source"):
         assert (folder / "01_patch_embedding" / "01_patch_embedding.ipynb").read_bytes() == to_bytes(lesson.solved)
     assert list((course / "lessons").iterdir()) == []
+
+
+def test_learners_find_a_model_answer_below_a_question_and_nbgrader_and_some_kits_do_not(course, lesson, tmp_path):
+    def texts(notebook) -> list[str]:
+        return [cell.source for cell in notebook.cells if "They tile." in cell.source]
+
+    assert release.main([]) == 0
+    path = course / "lessons" / "01_patch_embedding" / "01_patch_embedding.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    (folded,) = texts(notebook)
+    assert folded.startswith("<details><summary>") and folded.endswith("</details>") and "Rubric" not in folded
+    assert notebook.cells[-2].metadata["nbgrader"]["grade_id"] == "why_boxes"
+    assert notebook.cells[-1].source == folded and "nbgrader" not in notebook.cells[-1].metadata
+    assert not release.is_edited(path)
+    assert texts(lesson.released) == []
+
+
+def test_a_kit_without_model_answers(tmp_path, capsys):
+    for name, options, held in (("with", [], True), ("without", ["--no-answers"], False)):
+        assert release.main(["--kit", "patch_embedding", str(tmp_path / name), *options]) == 0
+        notebook = tmp_path / name / "lessons" / "01_patch_embedding" / "01_patch_embedding.ipynb"
+        assert ("A model answer" in notebook.read_text(encoding="utf-8")) == held
+    with pytest.raises(SystemExit):
+        release.main(["--no-answers"])
+    assert "--no-answers goes with --kit" in capsys.readouterr().err
+
+
+def test_a_stretch_exercise_is_a_stub_that_is_not_graded():
+    body = '    """Twist."""\n    ### BEGIN SOLUTION\n    return -x\n    ### END SOLUTION\n'
+    cell = f'# %% stretch="twist"\ndef twist(x):\n{body}'
+    demo = '\n\n# %%\nif __name__ == "__main__":\n    check("twist")\n\n'
+    made = build(
+        NAME, SOURCE.replace("# %% [markdown]\n# Between.", cell + demo + "# %% [markdown]\n# Between."), POINTS
+    )
+    own, check = (cell for cell in made.released.cells if "twist" in cell.source)
+    assert "return -x" not in own.source and "raise NotImplementedError()" in own.source and "Twist." in own.source
+    assert own.metadata["nbgrader"]["solution"] and not own.metadata["nbgrader"]["grade"]
+    assert check.source == 'check("twist")' and "nbgrader" not in check.metadata
+    with pytest.raises(ReleaseError, match="twist is not defined here"):
+        build(NAME, SOURCE + cell.replace("def twist", "def turn"), POINTS)
 
 
 @pytest.fixture

@@ -72,7 +72,9 @@ if __name__ == "__main__":
 # Why boxes?
 #
 # ### BEGIN SOLUTION
-# They tile. 1 point for tiling, 1 for why.
+# They tile.
+#
+# Rubric: 1 point for tiling, 1 for why.
 # ### END SOLUTION
 '''
 
