@@ -489,11 +489,14 @@ if __name__ == "__main__":
         k = min(len(row) for row in rows)
         return torch.stack([row[:k] for row in rows])
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a worker that loads images: beside other work, two would wait for each other
     for name, draw in (("loop", with_a_loop), ("no loop", lambda: sample_contexts(blocks, targets, 14, generator))):
         start = perf_counter()
         for _ in range(20):
             draw()
         print(f"{name:>7}: {(perf_counter() - start) / 20 * 1000:.1f} ms a batch")
+    torch.set_num_threads(threads)
 
 # %% [markdown]
 # Each operation of torch costs some microseconds however small its tensors are, and the loop asks for several an image.
