@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pytest
 import torch
@@ -319,38 +319,10 @@ def test_hints_without_pytests_cache(run, folder):
     assert all(words in out for words in ("Count the axes.", "Split, permute, join.", "Six axes in between."))
 
 
-def test_the_map_of_several_processes(run, folder, capsys):
-    """What pytest-xdist does: each process collects all checks and runs some, and its output is plain data."""
-    page = str(ROOT / "checks" / "test_01_patch_embedding.py")
-
-    class Worker:
-        def __init__(self, *chosen: str):
-            self.chosen, self.workeroutput = chosen, {}
-
-        def pytest_configure(self, config):
-            config.workeroutput = self.workeroutput
-
-        def pytest_runtest_protocol(self, item):
-            return None if item.function.exercise in self.chosen else True
-
-    class Controller:
-        @pytest.hookimpl(trylast=True)
-        def pytest_collection_modifyitems(self, config, items):
-            items.clear()
-            for worker in workers:
-                node = SimpleNamespace(config=config, workeroutput=json.loads(json.dumps(worker.workeroutput)))
-                config.hook.pytest_testnodedown(node=node, error=None)
-
-        def pytest_addhooks(self, pluginmanager):
-            pluginmanager.add_hookspecs(SimpleNamespace(pytest_testnodedown=lambda node, error: None))
-
-    workers = [Worker("patchify", "unpatchify"), Worker("PatchEmbedding", "sincos_position_embedding")]
-    arguments = [page, f"--rootdir={ROOT}", "-p", "no:cacheprovider", f"--lessons={folder}"]
-    for worker in workers:
-        pytest.main(arguments, [worker])
-    capsys.readouterr()
-    pytest.main(arguments, [Controller()])
-    out = capsys.readouterr().out
+def test_the_map_of_several_processes(run, folder):
+    """The progress map puts together what each process of pytest-xdist has seen."""
+    status, out = run("--lessons", str(folder), "-n", "2")
+    assert status == 1 and "2/2 workers" in out
     assert "01_patch_embedding       [############............] 2/4" in out
     assert "next: patchify, in " in out
 

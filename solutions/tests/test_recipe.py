@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from solutions import train
-from solutions.tests.helpers.training import TINY, assert_same_run, checkpoint, error_of
+from solutions.tests.helpers.training import TINY, assert_same_run, checkpoint, error_of, without_pictures
 from solutions.trainer.config import RECIPES, Config, parse
 from solutions.trainer.recipe import NORMALISE, variance_covariance
 
@@ -71,7 +71,8 @@ def test_every_recipe_takes_a_few_steps(name, tmp_path, monkeypatch):
 
 
 def saved_by(monkeypatch) -> list[bytes]:
-    """The checkpoints that runs write from now on."""
+    """The checkpoints that runs write from now on, without drawing."""
+    without_pictures(monkeypatch)
     saved, write = [], train.write_atomic
 
     def keep(path, content):
@@ -115,6 +116,7 @@ class Clock:
 
         monkeypatch.setattr(train.Run, "advance", slow)
         monkeypatch.setattr(train.time, "perf_counter", lambda: self.now)
+        without_pictures(monkeypatch)
 
 
 def test_a_run_follows_the_clock_of_a_machine_that_was_busy_at_first(monkeypatch, tmp_path, capsys):

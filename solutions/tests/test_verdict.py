@@ -10,7 +10,7 @@ from PIL import Image
 
 from data import load_images
 from solutions import train
-from solutions.tests.helpers.training import TINY
+from solutions.tests.helpers.training import TINY, without_pictures
 from solutions.train import load_pieces, main
 from solutions.trainer.config import parse
 from solutions.trainer.metrics import Neighbours, neighbours, raw_pixels
@@ -112,7 +112,9 @@ def last_line(out: Path) -> str:
         ("Nothing to tell apart:", "constant", "--dim 32 --steps 30"),
     ],
 )
-def test_the_report_of_a_run_of_each_kind(tmp_path, request, words, data, settings, seed):
+def test_the_report_of_a_run_of_each_kind(tmp_path, request, monkeypatch, words, data, settings, seed):
+    if seed:  # the first one draws its pictures, which take as long as the rest of a run
+        without_pictures(monkeypatch)
     out, folder = tmp_path / "run", data if data == "photos" else str(request.getfixturevalue(data))
     common = f"--lr 3e-3 --batch-size 16 --predictor-dim 16 --log-every 20 --save-every 200 --seed {seed}"
     assert main([*TINY, *common.split(), *settings.split(), "--data", folder, "--out", str(out)]) == 0
@@ -121,8 +123,9 @@ def test_the_report_of_a_run_of_each_kind(tmp_path, request, words, data, settin
     assert ("The trained features tell the classes apart" in said) == (data == "photos")
 
 
-def test_the_loss_falls_in_the_runs_that_go_wrong(tmp_path, noise):
+def test_the_loss_falls_in_the_runs_that_go_wrong(tmp_path, noise, monkeypatch):
     """Or the tests above would show nothing: the loss alone gives none of them away."""
+    without_pictures(monkeypatch)
     for number, settings in enumerate(["--momentum 0", "--momentum 1", "--momentum 0.996"]):
         out = tmp_path / str(number)
         common = "--dim 32 --steps 120 --lr 3e-3 --batch-size 16 --predictor-dim 16 --log-every 20 --save-every 200"

@@ -6,9 +6,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
+from solutions import train
 from solutions.train import main
 
 TINY = """--recipe plain --image-size 32 --patch-size 8 --dim 16 --depth 1 --heads 2 --predictor-dim 8
@@ -22,6 +24,11 @@ def start(*arguments, launcher=TRAIN) -> subprocess.Popen:
     return subprocess.Popen(
         [*launcher, *TINY, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+
+
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process draw nothing from now on: their pictures take longer than a few steps."""
+    monkeypatch.setattr(train, "draw_pictures", lambda *_: {})
 
 
 def pictures(folder: Path, count: int, seed: int = 0) -> Path:
