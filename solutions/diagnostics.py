@@ -89,7 +89,7 @@ if __name__ == "__main__":
     figures.curves(losses, "Three losses that fall", "training loss", "tens of steps")
 
 # %% [markdown]
-# Write it down before you go on: by these curves, which of the three would you publish?
+# **Predict:** by these curves, which of the three would you publish? Write it down before you go on.
 #
 # This is how they were trained:
 #
@@ -154,6 +154,10 @@ def feature_std(features: Tensor) -> float:
 if __name__ == "__main__":
     check("feature_std")
 
+# %% [markdown]
+# **Predict:** every 10 steps each teacher looks at 64 crops of the held-out sides of the nine photographs. Whose spread
+# between images grows while it trains, and whose shrinks?
+
 # %%
 if __name__ == "__main__":
 
@@ -169,9 +173,12 @@ if __name__ == "__main__":
     figures.curves(spread, "Spread between images", "feature_std", "tens of steps")
 
 # %% [markdown]
-# Every 10 steps each teacher looks at 64 crops of the held-out sides of the nine photographs. C, the one with the
-# lowest loss, is found out: for its teacher, photographs become more and more alike. B looks healthy: its spread has
-# grown.
+# <details><summary>What happens, and why</summary>
+#
+# C, the one with the lowest loss, is found out: for its teacher, photographs become more and more alike. A and B look
+# healthy: their spread has grown.
+#
+# </details>
 
 # %% [markdown]
 # ## Exercise 7.2: effective_rank
@@ -223,14 +230,26 @@ def effective_rank(features: Tensor) -> float:
 if __name__ == "__main__":
     check("effective_rank")
 
+# %% [markdown]
+# **Predict:** a "model" answers each of 4,096 patches with 64 fresh random numbers, whatever it sees. What is the
+# effective rank of its features, about? And in the picture below: who keeps its directions, A, B or C?
+
+# %%
+if __name__ == "__main__":
+    check("rank_of_noise", ...)
+
 # %%
 if __name__ == "__main__":
     ranks = {name: [effective_rank(tokens) for _, tokens in seen] for name, seen in looks.items()}
     figures.curves(ranks, "Directions in use, of 64", "effective rank", "tens of steps", bottom=0)
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
 # All start from the same random weights. Only A keeps its directions. C loses most of them slowly. B has lost half
 # within forty steps: its images differ, but always in the same few ways.
+#
+# </details>
 
 # %% [markdown]
 # ## Exercise 7.3: loss_baselines
@@ -293,6 +312,9 @@ def loss_baselines(predictions: Tensor, teacher_tokens: Tensor, targets: Tensor)
 if __name__ == "__main__":
     check("loss_baselines")
 
+# %% [markdown]
+# **Predict:** whose predictions beat all three cheap answers?
+
 # %%
 if __name__ == "__main__":
     answers = {}
@@ -302,8 +324,12 @@ if __name__ == "__main__":
     figures.runs(answers, "squared error", "tens of steps")
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
 # C does no better than one constant vector. A beats all three cheap answers. And so does B! Its predictor does good
 # work, on targets that say little. No baseline of the loss shows this: you have to look at the features.
+#
+# </details>
 
 # %% [markdown]
 # ## Exercise 7.4: knn_accuracy
@@ -355,6 +381,15 @@ def knn_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_label
 if __name__ == "__main__":
     check("knn_accuracy")
 
+# %% [markdown]
+# **Predict:** by mistake somebody asks with the bank's own crops, and k = 1. What share does an *untrained* network get
+# right? Then, for crops from the other sides of the nine photographs: in which order will A, B, C, the untrained
+# network and raw pixels come?
+
+# %%
+if __name__ == "__main__":
+    check("self_neighbours", ...)
+
 # %%
 if __name__ == "__main__":
     bank, queries = photos.batch(range(900)), other_photos.batch(range(900))
@@ -367,13 +402,19 @@ if __name__ == "__main__":
         with torch.no_grad():
             features = encode(bank), photos.labels[:900], encode(queries), other_photos.labels[:900]
         scores[name] = knn_accuracy(*features)
+        if name == "untrained":
+            print(f"{name}, asked with its own bank: {knn_accuracy(*features[:2], *features[:2], k=1):.0%}")
     for name, score in scores.items():
         print(f"{name:>10}: {score:4.0%} of the held-out crops are given to their own photograph")
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
 # There are nine photographs: guessing gives 11 %. But the number to beat is that of the **untrained** network, whose
 # random weights keep colours and edges apart. A is well above it, C is not above it, and where B stands is up to
 # chance: over five seeds it went from six points below to eight above.
+#
+# </details>
 #
 # So one run says little about B. With 900 queries, chance alone moves such a number by one or two points, and the first
 # weights and the order of the images move it further. **Try** another `SEED` in the cell that trains, and run the
@@ -437,6 +478,14 @@ def pca_image(tokens: Tensor, grid_size: int | tuple[int, int]) -> Tensor:
 if __name__ == "__main__":
     check("pca_image")
 
+# %% [markdown]
+# **Predict:** before the PCA, all tokens are multiplied by .01, so that patches are a hundred times more alike. Does
+# the picture get `"paler"`, `"darker"`, or does it stay the `"same"`?
+
+# %%
+if __name__ == "__main__":
+    check("faded_tokens", ...)
+
 # %%
 if __name__ == "__main__":
     shown = held_out[[0, 3, 5, 12]]
@@ -449,8 +498,8 @@ if __name__ == "__main__":
 # that don't tell red from green see most of it. In a column, equal colours mean similar tokens, in all four images.
 # Signs are free, so light may mean dark: the white sky may be the darkest of all.
 #
-# **Try** `history["C"]`. It is nearly as colourful! Each component is stretched to 0..1, so PCA enlarges the little
-# that is left. A nice picture is no proof.
+# **Try** `history["C"]`: each component is stretched to 0..1, so PCA enlarges the little that is left. A nice picture
+# is no proof.
 
 # %% [markdown]
 # ## Exercise 7.6: imagine
@@ -506,6 +555,9 @@ def imagine(
 if __name__ == "__main__":
     check("imagine")
 
+# %% [markdown]
+# **Predict:** what will the best constant put into the holes, and what the untrained model?
+
 # %%
 if __name__ == "__main__":
     three = [20, 5, 3]
@@ -530,17 +582,23 @@ if __name__ == "__main__":
     figures.imagined(to_display(images), places, versions, GRID)
 
 # %% [markdown]
-# A puts fur into fur and green beside green, and it misses the front petals. The best constant is one patch everywhere.
-# The untrained model answers by place, whatever the image.
+# <details><summary>What happens, and why</summary>
+#
+# A puts fur into fur and green beside green, and it misses most of the front petals. The best constant is one patch
+# everywhere. The untrained model answers mostly by place, whatever the image.
+#
+# </details>
 #
 # **Try** B and C, or `truth[three]` as the predictions: that is the best this bank can show. It has hardly any trees:
-# in the last row even the truth borrows roofs and black cloth.
+# in the last row even the truth has to borrow.
 #
 # ## Experiment: what an hour gives
 #
 # The small model that comes with the course has learned for an hour, from 20,000 images of CIFAR-10, 32 px wide. It has
 # never seen one of these photographs. Its grid is 8 x 8 as well, so your instruments take it as it is. Its student was
 # not kept: at the end of a run the teacher is nearly the same.
+#
+# **Predict:** its neighbours beside those of A and of the untrained network, and the flower: whose petals go on below?
 
 # %%
 if __name__ == "__main__":
@@ -567,16 +625,17 @@ if __name__ == "__main__":
     figures.imagined(to_display(images), places, shown, GRID)
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
 # It beats the untrained network and, by far, raw pixels. Now compare it with A, which has trained on these very
 # photographs. And look at the flower: which of the two knows that petals go on below?
 #
+# </details>
+#
 # ## Experiment: one patch, and what is like it
 #
-# Move the outline. The maps show how similar its token is to all tokens of four photographs.
-#
-# - A, on a petal: what lights up besides petals?
-# - B, the same patch: the lake is taken for a petal, nearly, as before training (`untrained`). A tells them apart.
-# - C: everything is alike. This is what collapse looks like.
+# Move the outline. The maps show how similar its token is to all tokens of four photographs. **Predict:** for a token
+# on a petal, what lights up besides petals in A, in B and in C?
 
 # %%
 if __name__ == "__main__":
@@ -599,10 +658,17 @@ if __name__ == "__main__":
     )
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# - B: the lake is taken for a petal, nearly, as before training (`untrained`). A tells them apart.
+# - C: everything is alike. This is what collapse looks like.
+#
+# </details>
+#
 # ## Experiment: the neighbours of a patch
 #
-# For three patches: the training crops that hold the most similar one. What is alike? The colour, an edge, the thing,
-# or only the place in the image? **Try** the untrained model.
+# For three patches: the training crops that hold the most similar one. **Predict:** what will be alike? The colour, an
+# edge, the thing, or only the place in the image?
 
 # %%
 if __name__ == "__main__":
@@ -617,9 +683,11 @@ if __name__ == "__main__":
     figures.neighbours(to_display(asked), spots, found, patch.gather(1, nearest), GRID)
 
 # %% [markdown]
+# **Try** `teachers["untrained"]`: only what A finds and random weights don't has been learned.
+#
 # ## Experiment: the verdict
 #
-# All instruments on one page, for the held-out crops at the end.
+# All instruments on one page, for the held-out crops at the end. **Predict:** which column finds B out?
 
 # %%
 if __name__ == "__main__":
@@ -632,10 +700,14 @@ if __name__ == "__main__":
         )
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
 # Of the three trained models the highest loss belongs to A, whose neighbours are the best. The spread and the best
 # constant catch C. Only the rank catches B: its neighbours are too close to the untrained network's to say much. And
 # A's held-out loss ends higher than it once was. This is no overfitting: the best constant's loss has risen with it.
 # Its targets grew harder. A loss compares answers to one question; here each model asks its own.
+#
+# </details>
 #
 # **Try** A without a slow teacher, and noise with `apart_loss`. Guess the rank and the kNN first.
 #
@@ -644,6 +716,54 @@ if __name__ == "__main__":
 #
 # Then run again the cell below each check from 7.1 to 7.4, and the verdict. How much of A is due to its slow teacher,
 # and how much to `apart_loss`? Compare E with A and with B, and try a second `SEED` before you answer.
+#
+# ## Stretch: linear_cka
+#
+# *Optional, 20 minutes.* Has training changed the features, or turned them a little? Two networks that say the same may
+# say it in other axes, and with another number of features, so no cosine between their vectors helps. Linear CKA
+# ([Kornblith et al. 2019](https://arxiv.org/abs/1905.00414), section 3) compares the two tables as wholes.
+
+
+# %% stretch="linear_cka"
+def linear_cka(a: Tensor, b: Tensor) -> float:
+    """How alike two representations of the same K images are: [K, D1] and [K, D2] -> a float from 0 to 1.
+
+    |b.T a|^2 / (|a.T a| |b.T b|), each feature centred over the images first; |.| is the root of the sum of squares of
+    a matrix. So rotation and scale don't count. 0.0 if all rows of a, or all of b, are equal, as after a collapse.
+    """
+    ### BEGIN SOLUTION
+    a, b = (features.double() - features.double().mean(dim=0) for features in (a, b))
+    size = (a.T @ a).norm() * (b.T @ b).norm()
+    return ((b.T @ a).norm() ** 2 / size).item() if size else 0.0
+    ### END SOLUTION
+
+
+# %%
+if __name__ == "__main__":
+    check("linear_cka")
+
+# %% [markdown]
+# **Predict:** the features of which model, A, B or C, are least like those of the untrained network? And of raw pixels?
+
+# %%
+if __name__ == "__main__":
+    pooled = {"pixels": F.avg_pool2d(queries, 8).flatten(1)}
+    for name, teacher in teachers.items():
+        with torch.no_grad():
+            pooled[name] = teacher(queries).mean(dim=1)
+    turned = 5 * pooled["A"] @ torch.linalg.qr(torch.randn(64, 64)).Q
+    print(f"A and A, turned and five times as large: {linear_cka(pooled['A'], turned):.2f}")
+    for name, features in pooled.items():
+        print(f"{name:>10}: " + "  ".join(f"{linear_cka(features, other):.2f} {of}" for of, other in pooled.items()))
+
+# %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# The untrained network's averages are mostly the pixels in other axes: above .9. A has moved farthest from both. C
+# has nearly collapsed, and is still close to where it began: what is left of it varies in the same way, and CKA doesn't
+# ask how much. So it says what has changed, not whether for the better.
+#
+# </details>
 #
 # ## What people get wrong here
 #

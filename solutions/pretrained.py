@@ -79,6 +79,13 @@ if __name__ == "__main__":
 # | `norm.` | `layernorm.` | [D] |
 #
 # A name that ends in a dot stands for two: one with `weight`, one with `bias`.
+#
+# **Predict:** the file of the published encoder has 32 blocks and 517 tensors. How many tensors will your function
+# give?
+
+# %%
+if __name__ == "__main__":
+    check("tensors_of_ours", ...)
 
 # %% [markdown]
 # ## Exercise 8.1: from_huggingface
@@ -196,12 +203,13 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Experiment: a mistake that fits
 #
-# Swap the queries and the keys. All names are right, all shapes are right, nothing complains. How far do the tokens
-# move? A token is sqrt(D) long, more or less.
-#
-# The scores q k become k q: each patch is asked what it should have answered. So never trust that weights loaded
-# without an error. Compare an output with one that is known: this course's tests do it with Hugging Face's own
-# classes.
+# Swap the queries and the keys in every block. All names are right, all shapes are right, nothing complains. A score is
+# the scalar product of a query and a key. **Predict:** are the tokens the `"same"` as before, the same in another order
+# (`"shuffled"`), or `"other"` ones?
+
+# %%
+if __name__ == "__main__":
+    check("swapped_queries", ...)
 
 # %%
 if __name__ == "__main__":
@@ -216,6 +224,22 @@ if __name__ == "__main__":
         right, wrong = encoder(photos), swapped(photos)
     print(f"A token is {right.norm(dim=-1).mean():.1f} long, and moves by {(right - wrong).norm(dim=-1).mean():.2f}.")
     del swapped
+
+# %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# A token is sqrt(D) long, more or less: compare how far it moves. Each patch is now asked what it should have answered.
+# So never trust that weights loaded without an error. Compare an output with one that is known: this course's tests do
+# it with Hugging Face's own classes.
+#
+# </details>
+
+# %% [markdown]
+# **Predict:** a sum in bfloat16 starts at 0, and 1 is added to it a thousand times, one by one. What is it then?
+
+# %%
+if __name__ == "__main__":
+    check("sum_in_bfloat16", ...)
 
 # %% [markdown]
 # ## Exercise 8.2: image_descriptor
@@ -271,8 +295,8 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Experiment: neighbours
 #
-# For each of four photographs: the two most similar ones among 24 crops, by your descriptor. What do they share, the
-# thing or its colours? Set `FILE`, run all cells again, and compare with the untrained encoder.
+# For each of four photographs: the two most similar ones among 24 crops, by your descriptor. **Predict:** what will
+# they share with it, the thing or its colours? And what will an untrained encoder go by?
 
 # %%
 if __name__ == "__main__":
@@ -286,12 +310,22 @@ if __name__ == "__main__":
     figures.models(to_display(photos), columns, "The nearest crops of each photograph")
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# The course's encoder finds the same scene for all four. The untrained one finds some of them too: crops of one
+# photograph share their colours, and random weights keep these. So a good neighbour is evidence only where the
+# untrained encoder has none.
+#
+# </details>
+#
+# **Try:** set `FILE`, run all cells again, and compare.
+#
 # ## Experiment: what does it tell apart?
 #
 # The instruments of Lesson 7: the patches' features as colours, and how similar each patch is to one of them.
 #
-# Does a colour belong to a thing, or to what is bright and what is dark? Does the map light up on the whole thing,
-# and on nothing else? Ask both encoders. **Try** other numbers for `patch`.
+# **Predict:** in which encoder does a colour belong to a thing, and in which to what is bright and what is dark? In
+# which does the map light up on the whole thing, and on nothing else?
 
 # %%
 if __name__ == "__main__":
@@ -312,6 +346,73 @@ if __name__ == "__main__":
     figures.models(to_display(photos), maps, "How similar is each patch to the outlined one?", patch)
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# Random weights keep what pixels show, light, dark and hue, so that the untrained encoder may well draw the crisper
+# map, of the flower for instance. The tokens of the course's small encoder also hold where a patch lies and what is
+# around it: that is what it was asked for. Look where a thing and its background share a colour: there it shows.
+#
+# </details>
+#
+# **Try** other numbers for `patch`.
+#
+# ## Stretch: resize_positions
+#
+# *Optional, 20 minutes.* An encoder of 8 x 8 patches gets an image of twice the width and height: 16 x 16 patches, and
+# a table with 64 positions. Fine-tuning at a higher resolution begins like this: the table is a small picture of D
+# channels, and is made larger like one. Attention pays for it: four times as many tokens, sixteen times as many pairs.
+
+
+# %% stretch="resize_positions"
+def resize_positions(table: Tensor, new_grid: int) -> Tensor:
+    """A table of positions for another number of patches a side: [1, G * G, D] -> [1, new_grid * new_grid, D].
+
+    The grid of the D features, row by row, is interpolated as F.interpolate does with mode="bicubic" and nothing else
+    set. Rows come out row by row again.
+    """
+    ### BEGIN SOLUTION
+    grid = round(table.shape[1] ** 0.5)
+    picture = table.transpose(1, 2).unflatten(2, (grid, grid))  # [1, D, G, G]
+    return F.interpolate(picture, size=(new_grid, new_grid), mode="bicubic").flatten(2).transpose(1, 2)
+    ### END SOLUTION
+
+
+# %%
+if __name__ == "__main__":
+    check("resize_positions")
+
+# %% [markdown]
+# **Predict:** two tables for twice as many patches a side: yours, and lesson 1's sin-cos table of the larger grid. With
+# which does a photograph's descriptor stay nearer to that of its smaller copy?
+
+# %%
+if __name__ == "__main__":
+    from solutions.patch_embedding import sincos_position_embedding
+
+    fine = 2 * grid_size
+    tables = {
+        "resized": resize_positions(encoder.pos_embed, fine),
+        "sin-cos": sincos_position_embedding(fine, dim)[None],
+    }
+    large = load_images("whole photos", 2 * image_size).batch([2, 3, 4, 5])
+    finer, before = load(path), image_descriptor(encoder, photos)
+    paintings = {"small image": paintings["this encoder"]}
+    for name, table in tables.items():
+        finer.pos_embed.data = table.data
+        with torch.no_grad():
+            tokens = finer(large)
+        paintings[name] = figures.paint_components(pca_image(tokens, fine))
+        print(f"{name}: cosine {F.cosine_similarity(tokens.mean(dim=1), before).mean():.2f}")
+    figures.models(to_display(large), paintings, "Four times as many patches, by two tables of positions")
+
+# %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# With the course's encoder: .97 with yours, in which each place means what it meant. The sin-cos table counts on, so
+# that three of four patches stand where the encoder has never seen one: .83. The pictures hardly show it: measure.
+#
+# </details>
+#
 # ## What people get wrong here
 #
 # - **Query, key and value in another order.** Everything fits, and other tokens come. You measured how far they move.

@@ -150,6 +150,15 @@ def weight_decay_at(step: int, total_steps: int, start: float = 0.04, end: float
 if __name__ == "__main__":
     check("weight_decay_at")
 
+# %% [markdown]
+# **Predict before you run it.** AdamW's decay takes learning rate x weight decay of each weight off it, in every step.
+# The first falls over most of the run while the second rises. When is this pull towards zero strongest: at the
+# `"start"`, in the `"middle"` or at the `"end"` of the run?
+
+# %%
+if __name__ == "__main__":
+    check("strongest_pull", ...)
+
 # %%
 if __name__ == "__main__":
 
@@ -161,18 +170,19 @@ if __name__ == "__main__":
         "learning rate": [learning_rate_at(step, 300, 30) for step in range(301)],
         "weight decay": [weight_decay_at(step, 300) for step in range(301)],
         "momentum": [momentum_at(step, 300) for step in range(301)],
+        "pull": [learning_rate_at(step, 300, 30) * weight_decay_at(step, 300) for step in range(301)],
     }
     for name, values in schedules.items():
-        print(f"{name:>14}: from {values[0]:.4f} to {values[-1]:.4f}, at most {max(values):.4f}")
+        print(f"{name:>14}: from {values[0]:.3g} to {values[-1]:.3g}, at most {max(values):.3g}")
     figures.curves(
         {name: from_0_to_1(values) for name, values in schedules.items()},
-        "Three schedules of 300 steps, each between its smallest and its largest value",
+        "Schedules of 300 steps, each between its smallest and its largest value",
         "share of the way up",
     )
 
 # %% [markdown]
 # The third is your `momentum_at` from lesson 4. Read the picture from left to right: at first the student may change
-# quickly, with little decay, and the teacher follows it. At the end all three hold still.
+# quickly, with little decay, and the teacher follows it. At the end all of them hold still.
 
 # %% [markdown]
 # ## Exercise 6.3: parameter_groups
@@ -222,6 +232,25 @@ def parameter_groups(model: nn.Module, weight_decay: float = 0.04) -> list[dict]
 # %%
 if __name__ == "__main__":
     check("parameter_groups")
+
+# %% [markdown]
+# ## Experiment: gradients that nobody cleared
+#
+# `backward` adds to what `.grad` holds already. **Predict:** a weight whose gradient is 1 for every batch takes ten
+# steps of plain SGD with learning rate .1. With `zero_grad` in each step it moves by 1 in all. By how much without?
+
+# %%
+if __name__ == "__main__":
+    check("never_zeroed", ...)
+
+# %%
+if __name__ == "__main__":
+    weight = torch.zeros((), requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    for _ in range(10):
+        weight.backward()  # adds 1
+        optimizer.step()
+        print(f".grad {weight.grad.item():2.0f}, moved by {-weight.item():.1f}")
 
 # %% [markdown]
 # ## Exercise 6.4: train_step
@@ -282,6 +311,8 @@ if __name__ == "__main__":
 # Small images (96 px, a grid of 6 x 6), a small network, half a minute, and all three schedules. `compare` measures, on
 # photographs that training never saw, the loss beside two answers that show nothing learned: one constant vector for
 # every target (the best there is), and the predictions held against *another* image.
+#
+# **Predict:** in which order will the three lines end, from the lowest to the highest?
 
 # %%
 if __name__ == "__main__":
@@ -332,8 +363,12 @@ if __name__ == "__main__":
     figures.curves(history, "Trained on photographs", "squared error", "tens of steps")
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
 # The loss ends below the best constant, and the predictions fit their own image better than another one. So they use
 # what the context shows. Whether the features are good for anything is another question: lesson 7 asks it.
+#
+# </details>
 #
 # ## Experiment: which mistake does the damage?
 #
@@ -342,7 +377,7 @@ if __name__ == "__main__":
 # combinations, each with three seeds, on smaller images so that it takes about a minute. The line is the mean of the
 # seeds; the band goes from the lowest to the highest.
 #
-# In all four the loss falls. Before you look: in which will it end below the best constant?
+# In all four the loss falls. **Predict:** in which will it end below the best constant?
 
 # %%
 if __name__ == "__main__":
@@ -361,18 +396,22 @@ if __name__ == "__main__":
     figures.runs(four, "squared error, held-out photographs", "tens of steps")
 
 # %% [markdown]
-# It is the noise. With photographs the loss ends below the best constant, whichever the momentum. With noise it never
-# does: it falls only as far as the constant falls, and that falls because the targets of all images become alike.
-# This is **collapse**. With a copied teacher it is over in fifty steps, with a slow one it is under way.
+# <details><summary>What happens, and why</summary>
+#
+# It is the noise. With photographs the loss ends far below the best constant, whichever the momentum. With noise it
+# ends where the constant is: it falls only as far as that falls, because the targets of all images become alike. This
+# is **collapse**. With a copied teacher it is over in fifty steps, with a slow one it is under way.
 #
 # So the lowest loss of the four belongs to the worst model. A loss means something only beside what it would be without
 # looking.
+#
+# </details>
 #
 # ## Experiment: why do photographs not collapse?
 #
 # The loss would be smallest if all targets were the same. What keeps a run from going there? Cut one thing: let the
 # gradient flow into the targets. `leaky_step` is your `train_step` with the student as its own teacher and without
-# `no_grad`.
+# `no_grad`. **Predict:** where will its loss end, and where the best constant's?
 
 # %%
 if __name__ == "__main__":
@@ -400,6 +439,8 @@ if __name__ == "__main__":
     figures.runs(cut, "squared error, held-out photographs", "tens of steps")
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
 # Both teachers are the student. In the second the targets are all alike within fifty steps, and the loss is nearly 0.
 #
 # - **The stop-gradient.** With it, a step moves predictions towards targets, and never targets towards predictions.
@@ -412,6 +453,8 @@ if __name__ == "__main__":
 #   targets can't be predicted, as in noise, the best prediction is a constant, nothing asks the student to keep
 #   anything, and it doesn't. And features can lose most of their directions long before all of them: lesson 7.
 #
+# </details>
+#
 # ## Experiment: what an hour gives
 #
 # A minute is short. A small model comes with the course: your pieces, in a larger network, for about an hour on 20,000
@@ -419,7 +462,12 @@ if __name__ == "__main__":
 # way. On the right is what labels say, which the training never saw. "Neighbours": how often most of the 20 images with
 # the nearest features are of the same kind. Lesson 7 builds this instrument.
 #
-# Before you run it: what will the loss do while the features get better?
+# **Predict:** both measures of the features get better. And the loss, after its first fall: will it `"fall"` on,
+# `"stay"` or `"rise"`?
+
+# %%
+if __name__ == "__main__":
+    check("hour_loss", ...)
 
 # %%
 if __name__ == "__main__":
@@ -429,11 +477,15 @@ if __name__ == "__main__":
     figures.long_run(small["points"])
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
 # After its first fall the loss **rises**, for most of the hour, and both measures of the features with it. The targets
 # come from the teacher's features: the more these tell images apart, the harder is the question. The best constant
 # says so: its loss ends higher as well.
 #
 # So a falling loss is no evidence that it learns, and a rising one none that it doesn't. You need other instruments.
+#
+# </details>
 #
 # ## Your own I-JEPA
 #
@@ -443,6 +495,59 @@ if __name__ == "__main__":
 #     python -m solutions.train --pieces lessons
 #
 # It takes a few minutes and leaves pictures and a report in `runs/photos`.
+#
+# ## Stretch: gradients_in_parts
+#
+# *Optional, 25 minutes.* The paper's batches hold 2,048 images, and what `backward` needs of so many fits into no small
+# memory. That gradients add up, the trap above, is the way out: take the batch in parts, and call `backward` on each.
+# They must add up to the gradient of the whole batch's loss. `pytest checks --stretch` runs the checks.
+
+
+# %% stretch="gradients_in_parts"
+def gradients_in_parts(model: nn.Module, images: Tensor, masks: Masks, parts: int) -> Tensor:
+    """The gradients of a large batch from several small ones -> the loss of the whole batch, a detached scalar.
+
+    Afterwards .grad of student and predictor is the gradient of jepa_loss over all images [B, 3, H, W] and masks;
+    gradients left from before do not count. The student sees at most ceil(B / parts) images at a time, and the graph
+    of one part is gone before the next part begins. 1 <= parts <= B; parts need not divide B.
+    """
+    ### BEGIN SOLUTION
+    model.zero_grad()
+    whole = torch.zeros((), device=images.device)
+    for some, context, targets in zip(*(tensor.chunk(parts) for tensor in (images, *masks)), strict=True):
+        predictions = model.predictor(model.student(some, keep=context), context, targets)
+        share = len(some) / len(images) * jepa_loss(predictions, teacher_targets(model.teacher, some, targets))
+        share.backward()
+        whole += share.detach()
+    return whole
+    ### END SOLUTION
+
+
+# %%
+if __name__ == "__main__":
+    check("gradients_in_parts")
+
+# %% [markdown]
+# What a graph keeps for `backward`, and how far the gradients of the parts are from those of the whole:
+
+# %%
+if __name__ == "__main__":
+    student = VisionTransformer(96, 16, dim=64, depth=2, num_heads=2)
+    model = IJEPA(student, Predictor(6, 64, 32, depth=2, num_heads=2))
+    large = load_images("photos", image_size=96).batch(range(64)), sample_masks(64, 6, torch.Generator().manual_seed(0))
+    kept, whole = [], None
+    for parts in (1, 5, 16):
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.nbytes) or tensor, lambda t: t):
+            gradients_in_parts(model, *large, parts)
+        gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        whole = gradient if whole is None else whole
+        off = (gradient - whole).norm() / whole.norm()
+        print(f"{parts:2} parts: {sum(kept) / parts / 1e6:5.1f} MB a part, gradients off by {off:.0e} of their length")
+
+# %% [markdown]
+# The memory of a part, and the gradient of the whole but for rounding. That works because each image has a loss of its
+# own: what compares the images of a batch, such as lesson 7's `apart_loss`, can't be taken apart like this.
 #
 # ## What people get wrong here
 #
@@ -486,8 +591,8 @@ if __name__ == "__main__":
 # although nothing about the images is learned. (a) The loss of the best constant vector on the same targets: if it is
 # .05 as well, the predictor answers with a constant; if it stayed near .7, the predictions carry information.
 # (b) The loss of the same predictions against another image's targets: equal to the loss means that the context is
-# ignored, much larger means that it is used. Also good: spread or effective rank of the features (falling to 0 or
-# 1 is collapse), a probe or nearest neighbours with labels against an untrained network.
+# ignored, much larger means that it is used. Others serve as well: spread or effective rank of the features (falling
+# to 0 or 1 is collapse), a probe or nearest neighbours with labels against an untrained network.
 #
 # Rubric: 1 point for the reason (targets can become easy, collapse); 1 point for each measurement with both
 # outcomes, at most 2.

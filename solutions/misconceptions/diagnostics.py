@@ -954,3 +954,54 @@ def imagine(predictions, targets, images, bank_tokens, bank_images, patch_size):
 # %% wrong imagine: the targets of all images | each has its own
 # - image[places.flatten()] = bank_patches[nearest]
 # + patches[:, places.flatten()] = bank_patches[nearest]
+
+# %% wrong linear_cka: not centred | The features are not centred
+# - a, b = (features.double() - features.double().mean(dim=0) for features in (a, b))
+# + a, b = (features.double() for features in (a, b))
+
+# %% wrong linear_cka: centred over the features | Centred over the features of an image
+# - features.double().mean(dim=0)
+# + features.double().mean(dim=1, keepdim=True)
+
+# %% wrong linear_cka: not squared | This is the root
+# - (b.T @ a).norm() ** 2 / size)
+# + (b.T @ a).norm() / size.sqrt())
+
+# %% wrong linear_cka: divided by the lengths of a and b | has the lengths of a and b
+# - size = (a.T @ a).norm() * (b.T @ b).norm()
+# + size = a.norm() ** 2 * b.norm() ** 2
+
+# %% wrong linear_cka: features of one spread | Each feature is divided by its spread
+# - size = (a.T @ a).norm()
+# + a, b = a / a.std(dim=0).clamp(min=1e-9), b / b.std(dim=0).clamp(min=1e-9)
+# +     size = (a.T @ a).norm()
+
+# %% wrong linear_cka: the spectral norm | the largest singular value
+# - size = (a.T @ a).norm() * (b.T @ b).norm()
+# -     return ((b.T @ a).norm() ** 2 / size).item() if size else 0.0
+# + size = torch.linalg.norm(a.T @ a, 2) * torch.linalg.norm(b.T @ b, 2)
+# +     return (torch.linalg.norm(b.T @ a, 2) ** 2 / size).item() if size else 0.0
+
+# %% wrong linear_cka: a tensor | .item() makes a float of it
+# - .item() if size else 0.0
+# + if size else torch.zeros(())
+
+# %% wrong linear_cka: 0 / 0 after a collapse | The denominator is 0 where nothing varies
+# - .item() if size else 0.0
+# + .item()
+
+
+# %% right linear_cka: by the tables of pairs, with a centring matrix
+def linear_cka(a, b):
+    centring = torch.eye(len(a)) - 1 / len(a)
+    first, second = ((centring @ x.float()) @ (centring @ x.float()).T for x in (a, b))
+    lengths = torch.linalg.norm(first) * torch.linalg.norm(second)
+    return float((first * second).sum() / lengths.clamp(min=1e-9))
+
+
+# %% right linear_cka: by singular vectors
+def linear_cka(a, b):
+    (u, s, _), (v, t, _) = (torch.linalg.svd(x - x.mean(0, keepdim=True), full_matrices=False) for x in (a, b))
+    weights = s.square()[:, None] * t.square()
+    norms = (s.pow(4).sum() * t.pow(4).sum()).sqrt().item()
+    return 0.0 if norms < 1e-12 else ((u.T @ v).square() * weights).sum().item() / norms

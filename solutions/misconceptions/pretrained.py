@@ -299,3 +299,55 @@ def image_descriptor(encoder, images):
         average = torch.einsum("nd->d", tokens[0]) / tokens.shape[1]
         found.append(average / torch.linalg.vector_norm(average))
     return torch.stack(found)
+
+
+# %% wrong resize_positions: poured into pictures | The axes are in disorder: [1, N, D] becomes [1, D, N]
+# - table.transpose(1, 2).unflatten(2, (grid, grid))
+# + table.reshape(1, -1, grid, grid)
+
+# %% wrong resize_positions: poured, there and back | before and after
+# - table.transpose(1, 2).unflatten(2, (grid, grid))
+# + table.reshape(1, -1, grid, grid)
+# - .flatten(2).transpose(1, 2)
+# + .reshape(1, new_grid**2, -1)
+
+# %% wrong resize_positions: poured on the way back | The way back is in disorder
+# - .flatten(2).transpose(1, 2)
+# + .reshape(1, new_grid**2, -1)
+
+# %% wrong resize_positions: columns first | Rows and columns are exchanged
+# - .flatten(2).transpose(1, 2)
+# + .transpose(2, 3).flatten(2).transpose(1, 2)
+
+# %% wrong resize_positions: bilinear | This is bilinear
+# - mode="bicubic")
+# + mode="bilinear")
+
+# %% wrong resize_positions: corners aligned | align_corners is set
+# - mode="bicubic")
+# + mode="bicubic", align_corners=True)
+
+# %% wrong resize_positions: D stands first | D stands before the positions
+# - .flatten(2).transpose(1, 2)
+# + .flatten(2)
+
+
+# %% wrong resize_positions: along a line | as if they stood in one line
+def resize_positions(table, new_grid):
+    return F.interpolate(table.transpose(1, 2), size=new_grid**2, mode="linear").transpose(1, 2)
+
+
+# %% right resize_positions: with permute, channels last
+def resize_positions(table, new_grid):
+    old = int(table.size(1) ** 0.5 + 0.5)
+    pictures = table.view(1, old, old, table.size(2)).permute(0, 3, 1, 2)
+    pictures = F.interpolate(pictures, (new_grid, new_grid), mode="bicubic", align_corners=False, antialias=False)
+    return pictures.permute(0, 2, 3, 1).reshape(1, -1, table.size(2))
+
+
+# %% right resize_positions: by the table of what each old position gives to each new one
+def resize_positions(table, new_grid):
+    number = table.shape[1]
+    side = round(number**0.5)
+    shares = F.interpolate(torch.eye(number).view(number, 1, side, side), size=new_grid, mode="bicubic")
+    return torch.einsum("on,bod->bnd", shares.view(number, -1).to(table.dtype), table)

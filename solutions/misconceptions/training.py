@@ -643,3 +643,100 @@ def train_step(model, images, masks, optimizer, momentum):
 # %% wrong learning_rate_at: the fall divides whole numbers | `//` would round the progress ! division by warmup_steps
 # - (step - warmup_steps) / max(total_steps - warmup_steps, 1)
 # + (step - warmup_steps) // max(total_steps - warmup_steps, 1)
+
+# %% wrong gradients_in_parts: gradients left from before | Gradients left from before are added
+# - model.zero_grad()
+# + pass
+
+# %% wrong gradients_in_parts: the mean of the parts | All parts count alike
+# - share = len(some) / len(images) * jepa_loss
+# + share = 1 / parts * jepa_loss
+
+# %% wrong gradients_in_parts: the sum of the parts | The parts are added as they are
+# - share = len(some) / len(images) * jepa_loss
+# + share = jepa_loss
+
+# %% wrong gradients_in_parts: zeroed before each part | Only the last part is left
+# - share.backward()
+# + model.zero_grad()
+# +         share.backward()
+
+# %% wrong gradients_in_parts: the loss of the last part | This is the loss of the last part, by its share
+# - whole += share.detach()
+# + whole = share.detach()
+
+
+# %% wrong gradients_in_parts: the first masks for all | Every part gets the masks of the first images
+def gradients_in_parts(model, images, masks, parts):
+    model.zero_grad()
+    whole = 0
+    for some in images.chunk(parts):
+        context, targets = masks.context[: len(some)], masks.targets[: len(some)]
+        predictions = model.predictor(model.student(some, keep=context), context, targets)
+        share = jepa_loss(predictions, teacher_targets(model.teacher, some, targets)) * len(some) / len(images)
+        share.backward()
+        whole = whole + share.detach()
+    return whole
+
+
+# %% wrong gradients_in_parts: what fills no part is left out | The images that don't fill a part are left out
+def gradients_in_parts(model, images, masks, parts):
+    model.zero_grad()
+    whole, size = 0, len(images) // parts
+    for first in range(0, size * parts, size):
+        some, context, targets = (tensor[first : first + size] for tensor in (images, *masks))
+        predictions = model.predictor(model.student(some, keep=context), context, targets)
+        share = jepa_loss(predictions, teacher_targets(model.teacher, some, targets)) / parts
+        share.backward()
+        whole = whole + share.detach()
+    return whole
+
+
+# %% wrong gradients_in_parts: one backward for all parts | keeps the graphs of all parts
+def gradients_in_parts(model, images, masks, parts):
+    model.zero_grad()
+    whole = 0
+    for some, context, targets in zip(*(tensor.chunk(parts) for tensor in (images, *masks)), strict=True):
+        predictions = model.predictor(model.student(some, keep=context), context, targets)
+        loss = jepa_loss(predictions, teacher_targets(model.teacher, some, targets))
+        whole = whole + loss * len(some) / len(images)
+    whole.backward()
+    return whole.detach()
+
+
+# %% wrong gradients_in_parts: the whole batch at once | Cut images and masks into parts first
+def gradients_in_parts(model, images, masks, parts):
+    model.zero_grad()
+    predictions = model.predictor(model.student(images, masks.context), masks.context, masks.targets)
+    loss = jepa_loss(predictions, teacher_targets(model.teacher, images, masks.targets))
+    loss.backward()
+    return loss.detach()
+
+
+# %% right gradients_in_parts: an image at a time, the teacher once
+def gradients_in_parts(model, images, masks, parts):
+    for weight in [*model.student.parameters(), *model.predictor.parameters()]:
+        weight.grad = None
+    truth, losses = teacher_targets(model.teacher, images, masks.targets), []
+    for n in range(len(images)):
+        context, targets = masks.context[n : n + 1], masks.targets[n : n + 1]
+        predictions = model.predictor(model.student(images[n : n + 1], context), context, targets)
+        losses.append(jepa_loss(predictions, truth[n : n + 1]))
+        (losses[-1] / len(images)).backward()
+    return torch.stack(losses).mean().detach()
+
+
+# %% right gradients_in_parts: summed squares, divided at the end, by autograd.grad
+def gradients_in_parts(model, images, masks, parts):
+    trained = [p for net in (model.student, model.predictor) for p in net.parameters()]
+    sums, whole, count = [torch.zeros_like(p) for p in trained], 0.0, 0
+    for rows in torch.tensor_split(torch.arange(len(images)), parts):
+        tokens = model.student(images[rows], keep=masks.context[rows])
+        predictions = model.predictor(tokens, masks.context[rows], masks.targets[rows])
+        gap = (predictions - teacher_targets(model.teacher, images[rows], masks.targets[rows])).square().sum()
+        for total, gradient in zip(sums, torch.autograd.grad(gap, trained), strict=True):
+            total += gradient
+        whole, count = whole + gap.detach(), count + predictions.numel()
+    for weight, total in zip(trained, sums, strict=True):
+        weight.grad = total / count
+    return whole / count
