@@ -95,7 +95,7 @@ def test_the_table_and_the_record_have_the_same_keys_and_values(classroom):
     columns = ["student", "lesson", "status", "points", "max_points", *names, "reason"]
     assert set(rows) == set(lines)
     for place, row in rows.items():
-        assert list(lines[place]) == columns and set(columns) <= set(row)
+        assert list(lines[place]) == [*columns[:-1], "submitted", "time_source", "reason"] and set(columns) <= set(row)
         further = {"exercises", "file", "notes", "submitted", "seconds", "key", "tier", "origin", "source"}
         assert set(row) - set(columns) == further
         own = {name: row[name] for name in CATALOGUE[place[1]]}
@@ -103,6 +103,7 @@ def test_the_table_and_the_record_have_the_same_keys_and_values(classroom):
         assert row["points"] == sum(own.values()) and row["max_points"] == sum(CATALOGUE[place[1]].values())
         shown = {name: "" if row[name] is None else str(row[name]) for name in columns[:-1]}
         assert {name: lines[place][name] for name in shown} == shown
+        assert lines[place]["time_source"] == row["source"]
 
 
 @pytest.mark.parametrize("kind", ["wrong", "right, but other"])
