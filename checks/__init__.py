@@ -19,11 +19,11 @@ def check(name: str, answer: object = ...) -> float | None:
     notebook file in the working directory is graded.
     """
     # here, so that `from checks import check` stays free of torch
-    from checks.quizzes import find_quiz
     from checks.tool.beside import file_beside
     from checks.tool.exercise import catalogue, checks_of_exercise, find_lesson, nearest
     from checks.tool.expect import WIDTH, field
     from checks.tool.learner import fresh_seed, run_checks
+    from checks.tool.quiz import find_quiz
     from lessons import other_course
 
     execution = os.environ.get("NBGRADER_EXECUTION")  # "autograde" or "validate" under nbgrader

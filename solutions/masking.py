@@ -168,13 +168,14 @@ if __name__ == "__main__":
 # ## Experiment: the row that nobody sees
 #
 # Leave out the `+ 1` of exercise 3.2, and every block is still a whole block of the right size. Each single mask looks
-# fine. Draw 2,000 of them, and count how often each patch is covered.
+# fine. We draw 2,000 blocks of 6 x 6 each way, and count how often each patch is covered.
 #
-# Left: the last row and the last column stay at 0. Right: yours. (Every *place* of the block is equally likely, but a
-# patch in the middle lies in many places, a corner in one only.)
-#
-# The published I-JEPA code has this slip. Try blocks of 12 x 12: which patches does each version always cover? (At
-# 14 x 14 the left one raises an error: it has no place to choose from.)
+# **Predict:** with your `sample_block`, how many times as often as a corner is a patch in the middle of the grid
+# covered? Write a number in place of the dots.
+
+# %%
+if __name__ == "__main__":
+    check("middle_and_corner", ...)
 
 # %%
 if __name__ == "__main__":
@@ -189,6 +190,16 @@ if __name__ == "__main__":
     figures.mask_frequency({f"randint(14 - {height})": slip, "your sample_block": yours})
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# Left: the last row and the last column stay at 0. Right: yours. Every *place* of the block is equally likely, but a
+# patch in the middle lies in many places, a corner in one only. The published I-JEPA code has this slip.
+#
+# </details>
+#
+# **Try:** blocks of 12 x 12. Which patches does each version always cover? (At 14 x 14 the left one raises an error: it
+# has no place to choose from.)
+#
 # ## Given: many blocks at once
 #
 # `Masks` is what you will return. `block_indices` is your `sample_block` for a whole batch without a Python loop, and
@@ -316,12 +327,14 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Experiment: move the sliders
 #
-# Two knobs of your own code. Watch what is left in green, and what the four blocks ask for.
+# Two knobs of your own code. At which scale are the questions too easy, and at which can nobody answer them?
 #
-# - **scale** .02: targets are so small that their neighbours give them away.
-# - **scale** .17: the paper's. Each block hides a part of a thing, and enough is left to recognise the thing.
-# - **scale** .5: hardly any context. Nobody could answer. (Your code draws again until 11 patches are left.)
-# - **ratio**: is 3 tall or wide? At a fixed scale the area should stay the same.
+# **Predict:** the scale stays, and the ratio goes from 1 to 4. By what factor does a target grow in height, before it
+# is rounded?
+
+# %%
+if __name__ == "__main__":
+    check("height_at_ratio_4", ...)
 
 # %%
 if __name__ == "__main__":
@@ -332,20 +345,30 @@ if __name__ == "__main__":
         masks = sample_masks(1, 14, generator, target_scale=(scale, scale), target_aspect_ratio=(ratio, ratio))
         return figures.masks(to_display(photo), *masks, grid_size=14)
 
-    scales, ratios = [n / 100 for n in range(2, 51)], [n / 10 for n in range(3, 31)]
+    scales, ratios = [n / 100 for n in range(2, 51)], [n / 10 for n in range(3, 41)]
     figures.sliders(redraw, scale=(0.17, scales), ratio=(1.0, ratios))
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# - **scale** .02: targets are so small that their neighbours give them away.
+# - **scale** .17: the paper's. Each block hides a part of a thing, and enough is left to recognise the thing.
+# - **scale** .5: hardly any context. Nobody could answer. (Your code draws again until 11 patches are left.)
+# - **ratio**: 4 is tall, .3 is wide, and the area stays the same but for rounding.
+#
+# </details>
+#
 # ## Experiment: cut, but where?
 #
 # Step 5 cuts contexts to the shortest of the batch. The quick way is `indices[:k]`. But indices come in order, so the
 # first k are the top of the image. Count what the student gets to see, over batches of 128.
 #
-# Left: contexts before the cut. (The middle is seen less, since targets cover it more often.) Right: a random cut
-# is the same picture, paler. Middle: the lower part is gone. The model learns that the world is in the upper half.
-#
-# In the published code, with both slips, row 0 is visible 76 % of the time and row 12 1.4 %; row 13 never. Try
-# `batch_size = 8`. Why is the harm smaller?
+# **Predict:** how many patches does a context lose to the cut in a batch of 128, compared with a batch of 8, on
+# average: `"more"`, `"fewer"` or `"as many"`?
+
+# %%
+if __name__ == "__main__":
+    check("larger_batch", ...)
 
 # %%
 if __name__ == "__main__":
@@ -362,21 +385,21 @@ if __name__ == "__main__":
     figures.mask_frequency({title: count.reshape(14, 14) for title, count in seen.items()}, "times seen by the student")
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# Left: contexts before the cut. (The middle is seen less, since targets cover it more often.) Right: a random cut
+# is the same picture, darker. Middle: the lower part is gone. The model learns that the world is in the upper half.
+# In the published code, with both slips, row 0 is visible 76 % of the time and row 12 1.4 %; row 13 never.
+#
+# </details>
+#
+# **Try:** `batch_size, batches = 8, 160`: as many images, and the harm is smaller.
+#
 # ## Experiment: what the neighbours give away
 #
 # Hide as many patches as four blocks cover, once one by one and once as the blocks. Then fill the holes without any
-# knowledge: each hidden pixel becomes the mean of the pixels around it, again and again.
-#
-# For single patches, this blind rule gets colours and outlines right: a model that is asked for no more has little
-# reason to learn more. Inside a block, it has nothing to say. The paper trained with four kinds of masks and then
-# tested what had been learned (ImageNet, 1 % of the labels, accuracy in %):
-#
-# - 54.2 with four blocks and the rest as context, as here
-# - 20.2 with one block as the target
-# - 17.6 with random patches
-# - 15.5 with one quarter of the image as context and the other three as targets
-#
-# Try photograph 29, or another seed.
+# knowledge: each hidden pixel becomes the mean of the pixels around it, again and again. **Predict:** which holes does
+# this blind rule fill better, and what will the middle of a large hole look like?
 
 # %%
 if __name__ == "__main__":
@@ -402,6 +425,80 @@ if __name__ == "__main__":
     figures.side_by_side(pictures, titles)
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# For single patches, this blind rule gets colours and outlines right: a model that is asked for no more has little
+# reason to learn more. Inside a block, it has nothing to say. The paper trained with four kinds of masks and then
+# tested what had been learned (ImageNet, 1 % of the labels, accuracy in %):
+#
+# - 54.2 with four blocks and the rest as context, as here
+# - 20.2 with one block as the target
+# - 17.6 with random patches
+# - 15.5 with one quarter of the image as context and the other three as targets
+#
+# </details>
+#
+# **Try:** photograph 29, or another seed.
+#
+# ## Stretch: sample_contexts
+#
+# *Optional, 25 minutes.* `block_indices` places all blocks of a batch at once. The rest of exercise 3.3 needs no loop
+# over the images either, and two ideas are enough. A table of True and False, [B, N], holds all contexts together:
+# `scatter_` writes into each row at the row's own indices. And give every patch a random number: the k largest are a
+# random k. (A patch that must not be chosen gets a number below all others.) `pytest checks --stretch` runs the
+# checks of all stretch exercises.
+
+
+# %% stretch="sample_contexts"
+def sample_contexts(blocks: Tensor, targets: Tensor, grid_size: int, generator: Generator) -> Tensor:
+    """The contexts of a batch: its context blocks minus its targets, cut to one length (steps 3 and 5 of exercise 3.3).
+
+    blocks [B, K]: the patches of each image's context block; targets [B, M, Nt]. -> long [B, Nc]: patches of the
+    image's block that are in none of its own targets, each once, in any order. Nc is the fewest that any image has
+    left; who has more keeps a random subset, each equally likely and each image's its own. Random numbers come only
+    from generator. No loop: the number of torch operations does not depend on B.
+    """
+    ### BEGIN SOLUTION
+    visible = torch.zeros(len(blocks), grid_size**2, dtype=torch.bool)
+    visible.scatter_(1, blocks, True).scatter_(1, targets.flatten(1), False)
+    keys = torch.rand(visible.shape, generator=generator).masked_fill(~visible, -1.0)
+    return keys.topk(int(visible.sum(dim=1).min()), dim=1).indices
+    ### END SOLUTION
+
+
+# %%
+if __name__ == "__main__":
+    check("sample_contexts")
+
+# %% [markdown]
+# What is it good for? Set it beside a loop, on a batch of 256.
+
+# %%
+if __name__ == "__main__":
+    from time import perf_counter
+
+    generator = torch.Generator().manual_seed(0)
+    blocks = block_indices(256, 1, 14, (13, 13), generator).flatten(1)
+    targets = block_indices(256, 4, 14, (6, 6), generator)
+
+    def with_a_loop() -> Tensor:
+        rows = []
+        for block, hidden in zip(blocks, targets.flatten(1), strict=True):
+            row = torch.zeros(196).index_fill(0, block, 1).index_fill(0, hidden, 0).nonzero().flatten()
+            rows.append(row[torch.randperm(len(row), generator=generator)])
+        k = min(len(row) for row in rows)
+        return torch.stack([row[:k] for row in rows])
+
+    for name, draw in (("loop", with_a_loop), ("no loop", lambda: sample_contexts(blocks, targets, 14, generator))):
+        start = perf_counter()
+        for _ in range(20):
+            draw()
+        print(f"{name:>7}: {(perf_counter() - start) / 20 * 1000:.1f} ms a batch")
+
+# %% [markdown]
+# Each operation of torch costs some microseconds however small its tensors are, and the loop asks for several an image.
+# A GPU would wait for these masks at every step.
+#
 # ## What people get wrong here
 #
 # - **Random single patches in place of blocks.** The loss falls fast: neighbours give the answers.

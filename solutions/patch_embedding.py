@@ -12,7 +12,7 @@
 #
 # You will write four pieces: cut an image into patches, put patches together again, turn patches into tokens,
 # and give each place in the grid a code. You need tensors, `reshape`, `permute` and `nn.Module`; no earlier
-# lesson. Plan **75 minutes**.
+# lesson. Plan **80 minutes**.
 
 # %%
 import torch
@@ -32,6 +32,14 @@ if __name__ == "__main__":
 # A photograph cut into patches of 32 x 32 pixels (the course uses 16; here the numbers must fit). Look at the
 # order: 0 is at the top left, 1 to its right, and a new row begins with 7. All lessons count patches like this.
 #
+# **Predict:** in patches of 16, so in a grid of 14 x 14, which one holds the pixel in row 40 and column 100? Rows and
+# columns of pixels count from 0, too. Write the patch's number in place of the dots.
+
+# %%
+if __name__ == "__main__":
+    check("patch_of_pixel", ...)
+
+# %% [markdown]
 # ## The contract
 #
 # B images, C channels, P pixels along a patch, G patches along a square image, N patches in all, D numbers in a
@@ -146,12 +154,9 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Experiment: shuffle the patches
 #
-# Shuffle the patches, and put them together as if nothing had happened. A network that is not told where a patch
-# came from can't tell the result from the photograph: both are the same set of patches.
-#
-# Look for the size at which you lose the subject. Then ask what **one** patch still shows: at 8 pixels a colour or an
-# edge, at 56 a part of a thing. Try other sizes that divide 224 (7, 14, 32, 112), and other photographs:
-# `batch([15])`, `batch([2])`.
+# Shuffle the patches, and put them together as if nothing had happened, at four sizes: 8, 16, 28 and 56 pixels.
+# **Predict:** at which of them can you still tell the subject? And a network that gets the patches without their
+# places: at which can it tell the result from the photograph?
 
 # %%
 if __name__ == "__main__":
@@ -168,6 +173,15 @@ if __name__ == "__main__":
     )
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# You go by what **one** patch still shows: at 8 pixels a colour or an edge, at 56 a part of a thing. The network can't
+# tell at any size. What it gets is a set of patches, and both pictures are the same set.
+#
+# </details>
+#
+# **Try:** other sizes that divide 224 (7, 14, 32, 112), and other photographs: `batch([15])`, `batch([2])`.
+#
 # ## Exercise 1.3: PatchEmbedding
 #
 # **10 minutes, easy.** A token is a linear map of its patch: C\*P\*P numbers in, D numbers out, with the same
@@ -225,17 +239,21 @@ if __name__ == "__main__":
     check("PatchEmbedding")
 
 # %% [markdown]
+# **Predict:** one pixel of the photograph changes. How many of the 196 tokens change?
+
+# %%
+if __name__ == "__main__":
+    check("tokens_changed", ...)
+
+# %% [markdown]
 # ## Experiment: a convolution is a matrix
 #
-# The cell computes the tokens twice: by your layer, and by `patchify` and one matrix. The difference is rounding
-# error.
+# The cell computes the tokens twice: by your layer, and by `patchify` and one matrix. Then it asks the photograph three
+# questions, one filter each, and draws the answers: one number a patch. The first filter is random, as in a new model.
+# The other two are set by hand: the mean of a patch's pixels, and its right half minus its left half.
 #
-# Then it asks the photograph three questions, one filter each, and draws the answers: one number a patch. The first
-# filter is random, as in a new model. The other two are set by hand: the mean of a patch's pixels, and its right half
-# minus its left half.
-#
-# Look where each map is bright or dark. What does the last one find? Then write a filter of your own into
-# `weight[1]`: top minus bottom? One that looks at red only? Training finds 192 such questions by itself.
+# **Predict:** how far apart are the two kinds of tokens? And the last map: what does it show for a patch of one colour,
+# be it bright or dark, and where in this photograph is it farthest from that?
 
 # %%
 if __name__ == "__main__":
@@ -254,6 +272,16 @@ if __name__ == "__main__":
     figures.side_by_side([to_display(photo)[0], *answers], titles, label="answer")
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# The difference is rounding error: a window that jumps by its own width meets each patch once, and multiplies it by the
+# same weights. For a patch of one colour the two halves cancel, and the bias is left, close to 0. The filter finds
+# edges that run down through a patch. Training finds 192 such questions by itself.
+#
+# </details>
+#
+# **Try:** write a filter of your own into `weight[1]`: top minus bottom? One that looks at red only?
+#
 # ## Exercise 1.4: sincos_position_embedding
 #
 # **25 minutes, hard.** Shuffling showed it: a patch doesn't know where it is. So each place gets a fixed code,
@@ -315,15 +343,75 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Experiment: which places look alike?
 #
-# Each map compares the code of one place with the codes of all places. Look for a bright spot in the right place that
-# fades with distance: near places have similar codes. The cross through it is the shared row and column.
-#
-# Now put another table in. `torch.randn(196, 192)`: all places differ, but no two are near. `torch.ones(196, 192)`:
-# one code for all, which is the same as none. Or try `dim=8`, two clocks an axis: which far places look alike now?
+# Each map compares the code of one place with the codes of all places. **Predict:** whose code is more like that of
+# row 6, column 6? That of row 6, column 13, seven to the right (`"row"`), or that of row 9, column 9, three to the
+# right and three down (`"diagonal"`)? Or are they `"equal"`?
+
+# %%
+if __name__ == "__main__":
+    check("more_alike", ...)
 
 # %%
 if __name__ == "__main__":
     figures.position_similarity(sincos_position_embedding(grid_size=14, dim=192), grid_size=14)
+
+# %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# A bright spot in the right place fades with distance: near places have similar codes. The cross through it is the
+# shared row and column. A place in the same row has half of the code in common, to the last digit, however far it is.
+#
+# </details>
+#
+# **Try:** put another table in. `torch.randn(196, 192)`: all places differ, but no two are near. `torch.ones(196,
+# 192)`: one code for all, which is the same as none. Or `dim=8`, two clocks an axis: which far places look alike now?
+#
+# ## Stretch: shift_positions
+#
+# *Optional, 25 minutes.* Why a sine **and** a cosine? When a clock runs on by an angle b, its new entries follow from
+# its old ones: sin(a + b) = sin a cos b + cos a sin b, and cos(a + b) = cos a cos b - sin a sin b. So the code of a
+# place tells the code of the place three to the right, and nobody has to ask which place it was. Write this down.
+# `pytest checks --stretch` runs the checks of all stretch exercises.
+
+
+# %% stretch="shift_positions"
+def shift_positions(codes: Tensor, rows: float, columns: float) -> Tensor:
+    """From the codes of some places, the codes of the places so many rows further down and columns further right.
+
+    codes [..., D], as sincos_position_embedding makes them -> [..., D]; the dtype is kept. The places may lie anywhere,
+    between patches too; rows and columns may be negative, and fractions. A sum of codes becomes the sum of the shifted
+    codes.
+
+    Example: of a table of 14 x 14 places, shift_positions(table[20], rows=1, columns=2) is table[36].
+    """
+    ### BEGIN SOLUTION
+    quarter = codes.shape[-1] // 4
+    frequencies = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
+    shifted = []
+    for half, distance in zip(codes.chunk(2, dim=-1), (columns, rows), strict=True):
+        sine, cosine = half.chunk(2, dim=-1)
+        turn = (distance * frequencies).to(codes.dtype)
+        shifted += [sine * turn.cos() + cosine * turn.sin(), cosine * turn.cos() - sine * turn.sin()]
+    return torch.cat(shifted, dim=-1)
+    ### END SOLUTION
+
+
+# %%
+if __name__ == "__main__":
+    check("shift_positions")
+
+# %% [markdown]
+# A shift adds up multiples of the code's entries, so it is one matrix for all places: the shifted `torch.eye(192)`. A
+# layer with these weights can look three to the right from anywhere. Lesson 2 has such layers; this is where patch 76
+# would look.
+
+# %%
+if __name__ == "__main__":
+    table, weights = sincos_position_embedding(grid_size=14, dim=192), {}
+    for title, rows, columns in (("itself", 0, 0), ("three to the right", 0, 3), ("four up, two left", -4, -2)):
+        matrix = shift_positions(torch.eye(192), rows, columns)  # [192, 192]
+        weights[title] = (table[76] @ matrix @ table.T).softmax(dim=-1)
+    figures.attention(to_display(photo)[0], weights, 76, 14)
 
 # %% [markdown]
 # ## What people get wrong here

@@ -153,15 +153,15 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Experiment: mask the output, not the input
 #
-# Change one patch in a corner of the photograph, far from the target. How far does each target token move?
+# Change one patch in a corner of the photograph, far from the target of 36 patches, and ask the teacher for its target
+# tokens again: once with the full image, as you wrote it, and once with the target patches alone as its input.
 #
-# - **full image** (yours): every target token moves a little. Each has heard of the corner. (An untrained model
-#   listens to all patches alike, so the move is small. Training makes it matter.)
-# - **targets only**: the teacher is fed the target patches alone. Nothing moves: these tokens can't know where in the
-#   world they are. In the paper this costs 11 points (56.1 % in place of 67.3 %).
-#
-# It is the mirror image of Lesson 2: the student must not see the rest, the teacher must. Grey patches are not in
-# this target. Set `size = 1`: is one pixel enough?
+# **Predict:** with the full image, which of the target tokens move: `"all"`, the `"nearest"` to the corner, or
+# `"none"`?
+
+# %%
+if __name__ == "__main__":
+    check("who_moves", ...)
 
 # %%
 if __name__ == "__main__":
@@ -189,17 +189,27 @@ if __name__ == "__main__":
     figures.side_by_side([to_display(changed)[0], on_grid(full), on_grid(alone)], titles, label="how far it moves")
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# - **full image** (yours): every target token moves a little. Each has heard of the corner. (An untrained model
+#   listens to all patches alike, so the move is small. Training makes it matter.)
+# - **targets only**: the teacher is fed the target patches alone. Nothing moves: these tokens can't know where in the
+#   world they are. In the paper this costs 11 points (56.1 % in place of 67.3 %).
+#
+# It is the mirror image of Lesson 2: the student must not see the rest, the teacher must. (Grey patches are not in
+# this target.)
+#
+# </details>
+#
+# **Try:** `size = 1`. Is one pixel enough?
+#
 # ## Experiment: the cheap way down
 #
 # Why normalise? Predict 0 everywhere, and the loss is the mean square of the targets. For tokens of spread 1 that is
 # 1. A student that shrinks its tokens shrinks its teacher's as well, and the loss falls without any knowledge.
 #
-# Here the model's last gain is halved, again and again. **Raw tokens**: each halving divides the loss by four.
-# **Normalised**: the answer 0 keeps costing 1, however small the tokens get. (At the far right, torch's small eps
-# begins to show.)
-#
-# So remember 1.0: a loss near it is what an empty answer gets. Take the `F.layer_norm` out of your `teacher_targets`,
-# run its cell and this one, and see both lines fall. Then put it back.
+# Here the model's last gain is halved, again and again. **Predict:** by what does each halving divide the cost of the
+# answer 0, for raw tokens and for normalised ones?
 
 # %%
 if __name__ == "__main__":
@@ -212,6 +222,16 @@ if __name__ == "__main__":
     figures.curves(cost, "What the answer 0 costs", "squared error", "times halved")
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# **Raw tokens**: each halving divides the cost by four, for it is a square. **Normalised**: the answer 0 keeps costing
+# 1, however small the tokens get. (At the far right, torch's small eps begins to show.) So remember 1.0: a loss near it
+# is what an empty answer gets.
+#
+# </details>
+#
+# **Try:** take the `F.layer_norm` out of your `teacher_targets`, run its cell and this one. Then put it back.
+#
 # ## Exercise 4.3: update_teacher
 #
 # **15 minutes, medium.** After each step of the student, each tensor of the teacher becomes momentum \* teacher +
@@ -273,42 +293,60 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Experiment: how slow?
 #
-# Your `update_teacher` on a model of one weight. What the teacher has learned at a step fades: after about
-# ln 2 / (1 - momentum) steps, half of it is gone. This **half-life** stands above the picture.
+# Your `update_teacher` on a model of one weight. Above the picture stands the **half-life**: how many steps it takes
+# until half of what the teacher started with is gone.
 #
-# - .5: the teacher jumps as the student does. Predicting it means predicting yourself.
-# - .98: calm, and not far behind.
-# - .999: calm, and hopelessly late. In a run of 300 steps this teacher has hardly left its start.
-#
-# So the right momentum depends on how long you train. At the paper's .996 the half-life is 173 steps.
+# **Predict:** how long is the half-life at the paper's momentum, .996? Then look for the calmest teacher that is not
+# too late.
+
+# %%
+if __name__ == "__main__":
+    check("half_life", ...)
 
 # %%
 if __name__ == "__main__":
     from math import log
 
-    def follow(momentum: float):
+    def path(momenta: list[float]) -> list[float]:
+        """The teacher's weight after each step; momenta: one a step."""
         one_weight = nn.Linear(1, 1, bias=False)
         one_weight.weight.data.fill_(student_weight[0])
-        follower = make_teacher(one_weight)
-        path = []
-        for value in student_weight:
+        follower, weights = make_teacher(one_weight), []
+        for value, momentum in zip(student_weight, momenta, strict=True):
             one_weight.weight.data.fill_(value)
             update_teacher(follower, one_weight, momentum)
-            path.append(follower.weight.item())
+            weights.append(follower.weight.item())
+        return weights
+
+    def follow(momentum: float):
         title = f"momentum {momentum}: half-life of about {log(2) / (1 - momentum):.0f} steps"
-        return figures.curves({"student": student_weight, "teacher": path}, title, "weight")
+        return figures.curves({"student": student_weight, "teacher": path([momentum] * 300)}, title, "weight")
 
     figures.sliders(follow, momentum=(0.98, [0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.996, 0.999]))
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# Each step leaves momentum of what was there: after about ln 2 / (1 - momentum) steps, half of it is gone.
+#
+# - .5: the teacher jumps as the student does. Predicting it means predicting yourself.
+# - .98: calm, and not far behind.
+# - .999: calm, and hopelessly late. In a run of 300 steps this teacher keeps 74 % of its start.
+#
+# So the right momentum depends on how long you train.
+#
+# </details>
+#
 # ## Experiment: one underscore
 #
-# The student stands still at 1, and so does the teacher: nothing should happen. But leave the underscore off `add_`,
-# and each step multiplies the teacher by the momentum. After n steps momentum\*\*n is left of it: at .996, a factor of
-# .018 after 1000 steps. A published implementation does this.
+# The student stands still at 1, and so does the teacher: nothing should happen. But the second underscore is missing:
+# `mine.mul_(momentum).add(other, alpha=1 - momentum)`. A published implementation does this.
 #
-# There is no error and no strange loss. But this teacher is no average of anything: it learns nothing from the student
-# and fades. Try .9 and .9999. At which of them would you notice within ten steps?
+# **Predict:** what does the teacher's weight do over 1000 steps: it `"stays"`, it `"fades"`, or there is an `"error"`?
+
+# %%
+if __name__ == "__main__":
+    check("missing_underscore", ...)
 
 # %%
 if __name__ == "__main__":
@@ -326,6 +364,15 @@ if __name__ == "__main__":
     figures.curves(kept, "The teacher's weight, while the student's stays at 1", "weight")
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# Each step multiplies the teacher by the momentum, and nothing is added: after n steps momentum\*\*n is left of it.
+# There is no error and no strange loss. But this teacher is no average: it learns nothing from the student.
+#
+# </details>
+#
+# **Try:** .9 and .9999. At which of them would you notice within ten steps?
+#
 # ## Exercise 4.4: momentum_at
 #
 # **5 minutes, easy.** Early on, the student gets better quickly, and the teacher should follow. At the end it should
@@ -365,6 +412,71 @@ if __name__ == "__main__":
     check("momentum_at")
 
 # %% [markdown]
+# ## Experiment: a teacher that comes to rest
+#
+# The student of the first picture again, with two teachers: one at a momentum of .9 throughout, one on your schedule
+# from .9 to 1. **Predict:** which of them moves less in the last fifty steps, by what factor, and why not at the start?
+
+# %%
+if __name__ == "__main__":
+    rising = [momentum_at(step, 300, start=0.9) for step in range(300)]
+    paths = {"constant": path([0.9] * 300), "rising": path(rising)}
+    for name, weights in paths.items():
+        moved = torch.tensor(weights).diff().abs()
+        print(f"{name:>8}: {moved[:50].mean():.4f} a step in the first fifty, {moved[-50:].mean():.4f} in the last")
+    figures.curves({"student": student_weight, **paths}, "A constant momentum of .9, and one that rises to 1", "weight")
+
+# %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# A step takes 1 - momentum of the way to the student. At the start that is .1 for both. Over the last fifty steps of
+# the rising one it is .0085 on average, about a twelfth. So the student's last batches hardly count: what this teacher
+# holds in the end lies about 70 steps back on average, in place of 9. The teacher is the encoder that is kept.
+#
+# </details>
+#
+# ## Stretch: update_all
+#
+# *Optional, 15 minutes.* Your loop of exercise 4.3 asks torch for each tensor apart. Some functions take whole lists:
+# `torch._foreach_mul_(tensors, number)`, `torch._foreach_add_(tensors, others, alpha=number)` and
+# `torch._foreach_lerp_(tensors, others, number)`. (The underscore in front says that torch may change them; its own
+# optimizers and averages are built of them.) `pytest checks --stretch` runs the checks of all stretch exercises.
+
+
+# %% stretch="update_all"
+def update_all(teacher: list[Tensor], student: list[Tensor], momentum: float) -> None:
+    """The moving average of exercise 4.3 for lists of tensors, all at once.
+
+    Each of the teacher's tensors becomes momentum * teacher + (1 - momentum) * student, in its own storage. The lists
+    hold floats in equal shapes; the student's may require gradients. Lists and student stay as they are, and no graph
+    is kept. The number of torch operations does not depend on the length of the lists.
+    """
+    ### BEGIN SOLUTION
+    with torch.no_grad():
+        torch._foreach_lerp_(teacher, student, 1 - momentum)
+    ### END SOLUTION
+
+
+# %%
+if __name__ == "__main__":
+    check("update_all")
+
+# %%
+if __name__ == "__main__":
+    from time import perf_counter
+
+    small = VisionTransformer(image_size=32, patch_size=4, dim=64, depth=12, num_heads=2)
+    follower = make_teacher(small)
+    lists = list(follower.parameters()), list(small.parameters())
+    for update, given in ((update_teacher, (follower, small)), (update_all, lists)):
+        start = perf_counter()
+        for _ in range(100):
+            update(*given, 0.996)
+        print(f"{update.__name__:>14}: {(perf_counter() - start) * 10:.2f} ms for {len(lists[0])} tensors")
+
+# %% [markdown]
+# A GPU does each of these small jobs faster than Python can ask for the next: there the loop is nearly all of the time.
+#
 # ## What people get wrong here
 #
 # - **A teacher with weights of its own.** It starts as random noise that has nothing to do with the student.

@@ -11,9 +11,11 @@
 # stack of blocks are a Vision Transformer (ViT). All three networks of I-JEPA are made of these blocks.
 #
 # One thing matters to I-JEPA above all: a network may encode only the patches that it is shown. You will build this
-# in, and see that nothing of a hidden patch gets through. You need the pieces of Lesson 1. Plan **90 minutes**.
+# in, and see that nothing of a hidden patch gets through. You need the pieces of Lesson 1. Plan **105 minutes**.
 
 # %%
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -63,8 +65,7 @@ if __name__ == "__main__":
 # **30 minutes, hard.** Each token makes three vectors: a **query** (what I look for), a **key** (what I have) and a
 # **value** (what I hand over). Token i scores token j by the dot product of i's query with j's key. The scores are
 # divided by the square root of d, the length of these vectors, and a softmax over j turns them into weights that
-# sum to 1. Token i gathers the values, weighted. Without the division, large scores let the softmax pick one single
-# token, and gradients vanish.
+# sum to 1. Token i gathers the values, weighted. (Why the division? The experiment below counts.)
 #
 # **Heads**: cut queries, keys and values into num_heads parts of d = D/num_heads numbers. Each head attends by
 # itself, so that a token can look for several things at once. Then put the heads' results side by side again, and
@@ -132,6 +133,33 @@ if __name__ == "__main__":
     check("Attention")
 
 # %% [markdown]
+# ## Experiment: why the root of d?
+#
+# A query and a key of d random numbers each, independent, of mean 0 and variance 1: their dot product has mean 0.
+# **Predict:** for d = 64, what is its standard deviation?
+
+# %%
+if __name__ == "__main__":
+    check("score_spread", ...)
+
+# %%
+if __name__ == "__main__":
+    for d in (4, 64, 1024):
+        scores = torch.randn(100, d) @ torch.randn(196, d).T  # of 100 queries with 196 keys
+        plain, divided = (each.softmax(dim=-1).amax(dim=-1).mean() for each in (scores, scores / d**0.5))
+        print(f"d = {d:>4}: variance {scores.var():6.1f}, largest weight {plain:.3f}, of divided scores {divided:.3f}")
+
+# %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# The variance is d: variances add. So the larger d is, the more of the weight goes to a single token, and there little
+# is learned: the slope of a weight p by its score is p (1 - p), which is 0 at both ends. Divided by the root of d,
+# scores have variance 1 for every d, and at the start a token looks at many.
+#
+# </details>
+#
+# **Try:** divide by d in place of its root. What is left of the differences? (Evenly would be 1/196 = 0.005.)
+#
 # ## Exercise 2.2: MLP
 #
 # **5 minutes, easy.** Attention moves information between tokens. The MLP then works on each token alone: widen it,
@@ -245,9 +273,7 @@ if __name__ == "__main__":
 #
 # The photograph's tokens go through twelve untrained blocks, once as you wrote them and once without the sums. After
 # each block: how alike are the 196 tokens? 1 means that every patch of the photograph gives the same vector.
-#
-# Look at blocks 1 and 2 without the sums. Untrained attention is close to a plain mean, and a mean forgets who was
-# who. Now put one of the two sums back. How many blocks does it take until all tokens are alike? Try the other one.
+# **Predict:** after how many blocks without the sums are all tokens alike?
 
 # %%
 if __name__ == "__main__":
@@ -270,6 +296,47 @@ if __name__ == "__main__":
     figures.curves(history, "How alike are the tokens of one photograph?", "mean cosine similarity", "blocks")
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# The first leaves little of the differences, the second none that you could see: untrained attention is close to a
+# plain mean, and a mean forgets who was who. With the sums, each token keeps much of what it was.
+#
+# </details>
+#
+# **Try:** put one of the two sums back. How many blocks does it take until all tokens are alike? Then the other one.
+#
+# ## Experiment: the scale of a token
+#
+# Tokens of variance 1 go through twelve blocks whose first weights have one of three standard deviations; then through
+# the same blocks without their norms. **Predict:** for the largest one, how large are the tokens' numbers at the end,
+# with the norms and without?
+
+# %%
+if __name__ == "__main__":
+    for std in (0.02, 0.05, 0.1):
+        stack = nn.Sequential(*(Block(dim=192, num_heads=3) for _ in range(12)))
+        for layer in stack.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=std)
+        with torch.no_grad():
+            first, last = stack[0](tokens[None]).std(), stack(tokens[None]).std()
+            for block in stack:
+                block.norm1, block.norm2 = nn.Identity(), nn.Identity()
+            bare = stack(tokens[None]).std()
+        print(f"std {std:.2f}: {first:.2f} after one block, {last:.2f} after twelve, {bare:.3g} without norms")
+
+# %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# A layer of D inputs scales by about std * √D: 0.28 for .02, 1.4 for .1. With a norm each branch starts from size 1
+# again, and adds about as much as the one before. Without, it adds in proportion to what is there, and that multiplies
+# from block to block; attention, whose scores grow with the square, makes it worse. At .02, as in the paper's code, a
+# fresh block does next to nothing, and the norms seem idle. But weights grow in training.
+#
+# </details>
+#
+# **Try:** 24 blocks. Or take only one of the two norms away.
+#
 # ## Exercise 2.4: gather_tokens
 #
 # **10 minutes, medium.** Each image of a batch hides other patches, so each needs indices of its own:
@@ -384,11 +451,9 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Experiment: does it know where a patch was?
 #
-# In Lesson 1 you shuffled a photograph. Now your model reads both pictures. How far does the token of a patch move
-# when the patch stands elsewhere? (The final norm makes each token about 14 long, the root of 192.)
-#
-# With positions, far. Without them, only rounding error is left: permute the input, and the output is the same,
-# permuted. Attention by itself sees a set. For something in between, replace `zero_()` by `mul_(0.1)`.
+# In Lesson 1 you shuffled a photograph. Now your model reads both pictures. **Predict:** how far does the token of a
+# patch move when the patch stands elsewhere, with positions and without them? (The final norm makes each token about
+# 14 long, the root of 192.)
 
 # %%
 if __name__ == "__main__":
@@ -409,17 +474,25 @@ if __name__ == "__main__":
     figures.side_by_side([*to_display(torch.cat([photo, shuffled]))], ["photograph", "shuffled"])
 
 # %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# With positions, far. Without them, only rounding error is left: permute the input, and the output is the same,
+# permuted. Attention by itself sees a set.
+#
+# </details>
+#
+# **Try:** for something in between, replace `zero_()` by `mul_(0.1)`.
+#
 # ## Experiment: what gets through?
 #
-# A block of 6 x 6 patches is hidden. Behind the mask we put another photograph. Which tokens notice?
-#
-# - **All patches** encoded: every token notices, far away too.
-# - **`keep`**: the hidden tokens leave before the first block. No token moves, not even by rounding error.
-# - **Kept too late**: all tokens pass the blocks, and the hidden ones are dropped at the end. The shapes are those of
-#   `keep`, and every token knows what is behind the mask.
-#
-# Grey patches have no token. Now hide one patch only (`hidden[4, 5] = True`), or take a model of `depth=1`. Does the
-# number for "kept too late" reach 0?
+# A block of 6 x 6 patches is hidden. Behind the mask we put another photograph. Which tokens notice, if **all patches**
+# are encoded; with **`keep`**, where the hidden tokens leave before the first block; or **kept too late**, where all
+# pass the blocks and the hidden ones are dropped at the end? (The shapes are then those of `keep`.) **Predict** the
+# last, for a single block: which of the kept tokens notice? `"none"`, the `"neighbours"` of the mask, or `"all"`?
+
+# %%
+if __name__ == "__main__":
+    check("tokens_that_notice", ...)
 
 # %%
 if __name__ == "__main__":
@@ -441,6 +514,90 @@ if __name__ == "__main__":
     maps = [whole.clamp(max=3), on_grid(kept, keep), on_grid(too_late, keep)]
     titles = ["behind the mask", "all patches", "keep", "kept too late"]
     figures.side_by_side([to_display(changed)[0], *maps], titles, label="distance (at most 3 shown)")
+
+# %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# With all patches encoded, every token notices, far away too. With `keep` none moves, not even by rounding error (grey
+# patches have no token). Kept too late, every token knows what is behind the mask.
+#
+# </details>
+#
+# **Try:** hide one patch only (`hidden[4, 5] = True`), or take a model of `depth=1`. Does "kept too late" reach 0?
+#
+# ## Experiment: what does keep save?
+#
+# Attention compares N squared pairs, and a mask leaves 22 to 80 of 196 tokens. **Predict**, for tokens of 192 numbers:
+# 49 are left, a quarter. How many of a block's multiplications are left, about `"a quarter"`, `"an eighth"` or
+# `"a sixteenth"`?
+
+# %%
+if __name__ == "__main__":
+    check("work_left", ...)
+
+# %%
+if __name__ == "__main__":
+    dim = 192
+    for count in (784, 196, 80, 49, 22):
+        layers, pairs = 12 * count * dim**2, 2 * count**2 * dim  # qkv 3, proj 1, MLP 4 + 4; q @ k.T and weights @ v
+        millions, share = (layers + pairs) / 1e6, pairs / (layers + pairs)
+        print(f"{count:>3} tokens: {millions:5.1f} million multiplications, {share:3.0%} for {count**2:>7,} pairs")
+
+# %% [markdown]
+# <details><summary>What happens, and why</summary>
+#
+# Most of a block's work is not attention's pairs but its linear layers, and theirs goes with N. The share of the pairs
+# is N / (6 D + N): 15 % for 196 tokens, and half from N = 6 D = 1152 on.
+#
+# </details>
+#
+# **Try:** `dim = 96`, or 1280, the width of the paper's largest encoder.
+#
+# ## Stretch: attention_in_pieces
+#
+# *Optional, 30 minutes.* What does grow with the pairs is memory, for the table of scores. But a softmax can do
+# without: take keys and values piece by piece, and keep three things for each query: m, the largest score so far; s,
+# the sum of exp(score - m); g, the sum of exp(score - m) times value. When a piece brings a larger m', first shrink s
+# and g by exp(m - m'). In the end g / s is what all keys together would have given, as in
+# [FlashAttention](https://arxiv.org/abs/2205.14135). `pytest checks --stretch` checks this one, too.
+
+
+# %% stretch="attention_in_pieces"
+def attention_in_pieces(query: Tensor, pieces: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
+    """What queries gather from all pieces together: softmax(query . key / sqrt(d)) over all keys, times the values.
+
+    query [N, d]; pieces gives each (key [n, d], value [n, d]) once, n may differ -> [N, d]. The dtype is kept, scores
+    in the thousands don't overflow, and no tensor holds the scores of all pieces.
+    """
+    ### BEGIN SOLUTION
+    largest = torch.full_like(query[:, :1], -torch.inf)
+    total, gathered = torch.zeros_like(largest), torch.zeros_like(query)
+    for key, value in pieces:
+        scores = query @ key.T / query.shape[1] ** 0.5
+        new = torch.maximum(largest, scores.amax(dim=1, keepdim=True))
+        shrink, weights = (largest - new).exp(), (scores - new).exp()
+        total = shrink * total + weights.sum(dim=1, keepdim=True)
+        gathered = shrink * gathered + weights @ value
+        largest = new
+    return gathered / total
+    ### END SOLUTION
+
+
+# %%
+if __name__ == "__main__":
+    check("attention_in_pieces")
+
+# %% [markdown]
+# A photograph in patches of 4 pixels has 3136 tokens. How large is the largest table of scores?
+
+# %%
+if __name__ == "__main__":
+    query, key, value = torch.randn(3, 3136, 64)
+    whole = F.scaled_dot_product_attention(query[None], key[None], value[None])[0]
+    for length in (3136, 784, 49):
+        found = attention_in_pieces(query, zip(key.split(length), value.split(length), strict=True))
+        gap, megabytes = (found - whole).abs().max(), 3136 * length * 4 / 1e6
+        print(f"{length:>4} keys at a time: {megabytes:4.1f} MB, largest difference {gap:.0e}")
 
 # %% [markdown]
 # ## What people get wrong here

@@ -1,6 +1,6 @@
 """Lesson 7: questions to answer before running."""
 
-from checks.quizzes import Quiz
+from checks.tool.quiz import Quiz
 
 QUIZZES = {
     "rank_of_noise": Quiz(

@@ -1,6 +1,6 @@
 """Lesson 5: questions to answer before running."""
 
-from checks.quizzes import Quiz
+from checks.tool.quiz import Quiz
 
 QUIZZES = {
     "loss_of_zeros": Quiz(

@@ -1,6 +1,6 @@
 """Lesson 8: questions to answer before running."""
 
-from checks.quizzes import Quiz
+from checks.tool.quiz import Quiz
 
 QUIZZES = {
     "tensors_of_ours": Quiz(

@@ -1,6 +1,6 @@
 """Lesson 6: questions to answer before running."""
 
-from checks.quizzes import Quiz
+from checks.tool.quiz import Quiz
 
 QUIZZES = {
     "strongest_pull": Quiz(

@@ -8,7 +8,7 @@ import re
 import nbformat
 from nbformat import NotebookNode
 
-from checks.quizzes import find_quiz
+from checks.tool.quiz import find_quiz
 
 
 def with_model_answers(released: NotebookNode, solved: NotebookNode) -> NotebookNode:

@@ -923,3 +923,99 @@ def sample_block_size(grid_size, scale, aspect_ratio, generator):
     ratio = aspect_ratio[0] + (aspect_ratio[1] - aspect_ratio[0]) * v
     sides = (area * ratio) ** 0.5, (area / ratio) ** 0.5
     return tuple(min(max(round(side), 1), grid_size) for side in sides)
+
+
+# %% wrong sample_contexts: a loop over the images | There is a loop over the images
+def sample_contexts(blocks, targets, grid_size, generator):
+    rows = []
+    for block, hidden in zip(blocks, targets.flatten(1), strict=True):
+        row = torch.zeros(grid_size**2).index_fill(0, block, 1).index_fill(0, hidden, 0).nonzero().flatten()
+        rows.append(row[torch.randperm(len(row), generator=generator)])
+    return torch.stack([row[: min(map(len, rows))] for row in rows])
+
+
+# %% wrong sample_contexts: one row of keys for all images | One draw decides for all images
+# - torch.rand(visible.shape, generator=generator)
+# + torch.rand(1, grid_size**2, generator=generator).expand(len(blocks), -1)
+
+
+# %% wrong sample_contexts: the first ones in raster order | the first patches in raster order are kept
+def sample_contexts(blocks, targets, grid_size, generator):
+    visible = torch.zeros(len(blocks), grid_size**2, dtype=torch.bool)
+    visible.scatter_(1, blocks, True).scatter_(1, targets.flatten(1), False)
+    length = int(visible.sum(dim=1).min())
+    first = visible.int().argsort(dim=1, descending=True, stable=True)[:, :length]
+    return first.gather(1, torch.rand(first.shape, generator=generator).argsort(dim=1))
+
+
+# %% wrong sample_contexts: a run of neighbours in raster order | the k largest are a random subset
+def sample_contexts(blocks, targets, grid_size, generator):
+    visible = torch.zeros(len(blocks), grid_size**2, dtype=torch.bool)
+    visible.scatter_(1, blocks, True).scatter_(1, targets.flatten(1), False)
+    counts = visible.sum(dim=1, keepdim=True)
+    start = (torch.rand(counts.shape, generator=generator) * counts).long()
+    run = (start + torch.arange(int(counts.min()))) % counts
+    return visible.int().argsort(dim=1, descending=True, stable=True).gather(1, run)
+
+
+# %% wrong sample_contexts: seeded anew in each call | Each call gives the same
+# - visible = torch.zeros(len(blocks), grid_size**2, dtype=torch.bool)
+# + generator.manual_seed(0)
+# +     visible = torch.zeros(len(blocks), grid_size**2, dtype=torch.bool)
+
+# %% wrong sample_contexts: keys from the global generator | pass generator=generator
+# - torch.rand(visible.shape, generator=generator)
+# + torch.rand(visible.shape)
+
+# %% wrong sample_contexts: targets stay | overlaps the targets of its own image
+# - .scatter_(1, targets.flatten(1), False)
+# +
+
+# %% wrong sample_contexts: only the first target is taken out | overlaps the targets of its own image
+# - targets.flatten(1), False
+# + targets[:, 0], False
+
+# %% wrong sample_contexts: the targets of the whole batch are taken out | The targets of other images are taken out
+# - visible.scatter_(1, blocks, True).scatter_(1, targets.flatten(1), False)
+# + visible.scatter_(1, blocks, True)[:, targets.flatten()] = False
+
+# %% wrong sample_contexts: as long as the longest | The longest context decides here
+# - .min())
+# + .max())
+
+# %% wrong sample_contexts: hidden patches are not held back | can a patch that isn't visible be among
+# - .masked_fill(~visible, -1.0)
+# +
+
+# %% wrong sample_contexts: one fewer than the shortest | none more and none less
+# - .min())
+# + .min()) - 1
+
+# %% wrong sample_contexts: drawn with putting back | each patch once
+# - return keys.topk(int(visible.sum(dim=1).min()), dim=1).indices
+# + return visible.float().multinomial(int(visible.sum(dim=1).min()), replacement=True, generator=generator)
+
+# %% wrong sample_contexts: the table itself | not True and False
+# - return keys.topk(int(visible.sum(dim=1).min()), dim=1).indices
+# + return visible
+
+# %% wrong sample_contexts: the keys in place of their places | Give back patch indices
+# - .indices
+# + .values
+
+
+# %% right sample_contexts: drawn by multinomial
+def sample_contexts(blocks, targets, grid_size, generator):
+    weights = torch.zeros(len(blocks), grid_size**2)
+    weights.scatter_(1, blocks, 1.0).scatter_(1, targets.flatten(1), 0.0)
+    return weights.multinomial(int(weights.sum(dim=1).min()), generator=generator)
+
+
+# %% right sample_contexts: a table by comparison, keys sorted, indices in order
+def sample_contexts(blocks, targets, grid_size, generator):
+    patches = torch.arange(grid_size**2)
+    inside = (blocks[:, :, None] == patches).any(dim=1)
+    hidden = (targets.flatten(1)[:, :, None] == patches).any(dim=1)
+    visible = inside & ~hidden
+    keys = torch.where(visible, torch.rand(visible.shape, generator=generator), 2.0)
+    return keys.argsort(dim=1)[:, : visible.sum(dim=1).min()].sort(dim=1).values

@@ -404,3 +404,81 @@ def sincos_position_embedding(grid_size, dim):
     angles = torch.arange(grid_size)[:, None] * 10000.0 ** (-torch.arange(dim // 4) / (dim // 4))
     line = torch.cat([angles.sin(), angles.cos()], dim=1)
     return torch.cat([line.repeat(grid_size, 1), line.repeat_interleave(grid_size, 0)], dim=1).numpy()
+
+
+# %% wrong shift_positions: rows and columns exchanged | Rows and columns are exchanged
+# - (columns, rows)
+# + (rows, columns)
+
+# %% wrong shift_positions: the other way | It goes the other way
+# - turn = (distance * frequencies)
+# + turn = (-distance * frequencies)
+
+# %% wrong shift_positions: only the columns | The second half of the code is left as it was
+# - (columns, rows)
+# + (columns, 0)
+
+# %% wrong shift_positions: a plus in the cosine of a sum | The sign is wrong in the cosine
+# - cosine * turn.cos() - sine * turn.sin()
+# + cosine * turn.cos() + sine * turn.sin()
+
+# %% wrong shift_positions: whole steps only | are made whole numbers
+# - (columns, rows)
+# + (int(columns), int(rows))
+
+
+# %% wrong shift_positions: the code of the shift is added | is not the sum of the sines
+def shift_positions(codes, rows, columns):
+    frequencies = 10000.0 ** (-torch.arange(codes.shape[-1] // 4) / (codes.shape[-1] // 4))
+    column, row = columns * frequencies, rows * frequencies
+    return codes + torch.cat([column.sin(), column.cos(), row.sin(), row.cos()]).to(codes.dtype)
+
+
+# %% wrong shift_positions: sine and cosine in turns | read as if they took turns
+def shift_positions(codes, rows, columns):
+    frequencies = 10000.0 ** (-torch.arange(codes.shape[-1] // 4, dtype=torch.float64) / (codes.shape[-1] // 4))
+    turn = torch.cat([columns * frequencies, rows * frequencies]).to(codes.dtype)
+    sine, cosine = codes[..., 0::2], codes[..., 1::2]
+    shifted = [sine * turn.cos() + cosine * turn.sin(), cosine * turn.cos() - sine * turn.sin()]
+    return torch.stack(shifted, dim=-1).flatten(-2)
+
+
+# %% wrong shift_positions: the place is looked up in a table | may lie between patches
+def shift_positions(codes, rows, columns):
+    table = sincos_position_embedding(40, codes.shape[-1]).to(codes.dtype)
+    place = (codes @ table.T).argmax(dim=-1)
+    return table[(place + 40 * int(rows) + int(columns)).clamp(0, 1599)]
+
+
+# %% wrong shift_positions: by the angle of each clock | works for a single code only
+def shift_positions(codes, rows, columns):
+    quarter = codes.shape[-1] // 4
+    frequencies = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
+    sine, cosine = codes.unflatten(-1, (2, 2, quarter)).unbind(dim=-2)
+    angle = torch.atan2(sine, cosine) + (torch.tensor([[columns], [rows]]) * frequencies).to(codes.dtype)
+    return torch.stack([angle.sin(), angle.cos()], dim=-2).flatten(-3)
+
+
+# %% right shift_positions: complex numbers
+def shift_positions(codes, rows, columns):
+    quarter = codes.shape[-1] // 4
+    frequencies = 10000.0 ** (-torch.arange(quarter) / quarter)
+    sine, cosine = codes.unflatten(-1, (2, 2, quarter)).unbind(dim=-2)
+    turn = torch.tensor([[columns], [rows]]) * frequencies
+    clocks = torch.complex(cosine, sine) * torch.polar(torch.ones_like(turn), turn)
+    return torch.stack([clocks.imag, clocks.real], dim=-2).flatten(-3)
+
+
+# %% right shift_positions: one matrix, made in loops
+def shift_positions(codes, rows, columns):
+    import math
+
+    dim = codes.shape[-1]
+    matrix = torch.zeros(dim, dim, dtype=codes.dtype)
+    for half, distance in enumerate([columns, rows]):
+        for k in range(dim // 4):
+            turn, sine = distance / 10000 ** (4 * k / dim), half * dim // 2 + k
+            cosine = sine + dim // 4
+            matrix[sine, sine] = matrix[cosine, cosine] = math.cos(turn)
+            matrix[cosine, sine], matrix[sine, cosine] = math.sin(turn), -math.sin(turn)
+    return codes @ matrix

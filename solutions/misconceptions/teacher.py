@@ -756,3 +756,69 @@ def momentum_at(step, total_steps, start=0.996, end=1.0):
 # %% wrong teacher_targets: targets as they are to gather_tokens | flatten targets [B, M, Nt] to [B, M*Nt]
 # - return gather_tokens(tokens, targets.flatten(1)).unflatten(1, targets.shape[1:])
 # + return gather_tokens(tokens, targets)
+
+
+# %% wrong update_all: tensor by tensor | There is an operation for each tensor
+# - torch._foreach_lerp_(teacher, student, 1 - momentum)
+# + for mine, other in zip(teacher, student, strict=True):
+# +             mine.lerp_(other, 1 - momentum)
+
+# %% wrong update_all: the momentum as the weight of lerp | The momentum is on the wrong side
+# - student, 1 - momentum)
+# + student, momentum)
+
+# %% wrong update_all: out of place | The teacher has not moved
+# - torch._foreach_lerp_
+# + torch._foreach_lerp
+
+# %% wrong update_all: the name bound to new tensors | The teacher has not moved
+# - torch._foreach_lerp_(teacher, student, 1 - momentum)
+# + teacher = torch._foreach_lerp(teacher, student, 1 - momentum)
+
+# %% wrong update_all: new tensors in the list | The list holds new tensors
+# - torch._foreach_lerp_(teacher, student, 1 - momentum)
+# + teacher[:] = torch._foreach_lerp(teacher, student, 1 - momentum)
+
+# %% wrong update_all: one underscore | the sum is computed and thrown away
+# - torch._foreach_lerp_(teacher, student, 1 - momentum)
+# + torch._foreach_mul_(teacher, momentum)
+# +         torch._foreach_add(teacher, student, alpha=1 - momentum)
+
+# %% wrong update_all: the student in full | The student is added in full
+# - torch._foreach_lerp_(teacher, student, 1 - momentum)
+# + torch._foreach_mul_(teacher, momentum)
+# +         torch._foreach_add_(teacher, student)
+
+# %% wrong update_all: scaled in the student | The student is changed
+# - torch._foreach_lerp_(teacher, student, 1 - momentum)
+# + torch._foreach_mul_(teacher, momentum)
+# +         torch._foreach_mul_(student, 1 - momentum)
+# +         torch._foreach_add_(teacher, student)
+
+# %% wrong update_all: recorded by autograd | recorded by autograd
+# - with torch.no_grad():
+# + if True:
+
+# %% wrong update_all: a copy | without any past
+# - torch._foreach_lerp_(teacher, student, 1 - momentum)
+# + torch._foreach_copy_(teacher, student)
+
+
+# %% right update_all: multiplied, then added
+@torch.no_grad()
+def update_all(teacher, student, momentum):
+    torch._foreach_mul_(teacher, momentum)
+    torch._foreach_add_(teacher, student, alpha=1 - momentum)
+
+
+# %% right update_all: the difference, on detached tensors
+def update_all(teacher, student, momentum):
+    mine, other = ([one.detach() for one in tensors] for tensors in (teacher, student))
+    torch._foreach_add_(mine, torch._foreach_sub(other, mine), alpha=1 - momentum)
+
+
+# %% right update_all: worked out apart, then copied
+def update_all(teacher, student, momentum):
+    with torch.no_grad():
+        kept, added = torch._foreach_mul(teacher, momentum), torch._foreach_mul(student, 1 - momentum)
+        torch._foreach_copy_(teacher, torch._foreach_add(kept, added))

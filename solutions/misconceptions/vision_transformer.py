@@ -1193,3 +1193,92 @@ def gather_tokens(tokens, indices):
 # %% wrong VisionTransformer: the truth of keep is asked for | is not None
 # - if keep is not None:
 # + if keep:
+
+
+# %% wrong attention_in_pieces: the mean of the pieces | a softmax of its own
+def attention_in_pieces(query, pieces):
+    found = [(query @ key.T / query.shape[1] ** 0.5).softmax(dim=-1) @ value for key, value in pieces]
+    return torch.stack(found).mean(dim=0)
+
+
+# %% wrong attention_in_pieces: the last piece | what the last piece alone gives
+def attention_in_pieces(query, pieces):
+    for key, value in pieces:
+        gathered = (query @ key.T / query.shape[1] ** 0.5).softmax(dim=-1) @ value
+    return gathered
+
+
+# %% wrong attention_in_pieces: scores without a scale | are not divided by the root of d
+# - query @ key.T / query.shape[1] ** 0.5
+# + query @ key.T
+
+# %% wrong attention_in_pieces: nothing shrinks | The sums are never shrunk
+# - shrink, weights = (largest - new).exp(), (scores - new).exp()
+# + shrink, weights = 1, (scores - new).exp()
+
+# %% wrong attention_in_pieces: the weighted values don't shrink | Only the sum of the weights is shrunk
+# - gathered = shrink * gathered
+# + gathered = gathered
+
+# %% wrong attention_in_pieces: the sum of the weights doesn't shrink | Only the sum of the weighted values is shrunk
+# - total = shrink * total
+# + total = total
+
+# %% wrong attention_in_pieces: each piece against its own maximum | the maximum of their own piece
+# - new = torch.maximum(largest, scores.amax(dim=1, keepdim=True))
+# + new = largest = scores.amax(dim=1, keepdim=True)
+
+# %% wrong attention_in_pieces: no maximum | exp overflows
+# - new = torch.maximum(largest, scores.amax(dim=1, keepdim=True))
+# + new = largest = torch.zeros_like(largest)
+
+# %% wrong attention_in_pieces: one maximum for all queries | Each query has a largest score of its own
+# - scores.amax(dim=1, keepdim=True)
+# + scores.amax()
+
+
+# %% wrong attention_in_pieces: the pieces are joined | only m, s and g may last
+def attention_in_pieces(query, pieces):
+    keys, values = zip(*pieces)
+    return (query @ torch.cat(keys).T / query.shape[1] ** 0.5).softmax(dim=-1) @ torch.cat(values)
+
+
+# %% right attention_in_pieces: the logarithm of the sum in place of m and s
+def attention_in_pieces(query, pieces):
+    gathered, log_total = 0, torch.full((len(query),), float("-inf"), dtype=query.dtype)
+    for key, value in pieces:
+        scores = query @ key.T * query.shape[1] ** -0.5
+        new = torch.logaddexp(log_total, scores.logsumexp(dim=1))
+        gathered = gathered * (log_total - new).exp()[:, None] + (scores - new[:, None]).exp() @ value
+        log_total = new
+    return gathered
+
+
+# %% right attention_in_pieces: a query at a time, a key at a time
+def attention_in_pieces(query, pieces):
+    import math
+
+    states = [(-math.inf, 0.0, torch.zeros_like(row)) for row in query]
+    for key, value in pieces:
+        for i, row in enumerate(query):
+            for k, v in zip(key, value):
+                m, s, g = states[i]
+                score = float(row @ k) / math.sqrt(len(row))
+                new = max(m, score)
+                shrink, weight = math.exp(m - new), math.exp(score - new)
+                states[i] = new, shrink * s + weight, shrink * g + weight * v
+    return torch.stack([g / s for _, s, g in states])
+
+
+# %% right attention_in_pieces: the first piece starts the sums, by torch's own softmax
+def attention_in_pieces(query, pieces):
+    found = None
+    for key, value in pieces:
+        scores = query @ key.T / query.size(1) ** 0.5
+        here, log_here = scores.softmax(dim=1) @ value, scores.logsumexp(dim=1, keepdim=True)
+        if found is None:
+            found, log_found = here, log_here
+        else:
+            share = torch.sigmoid(log_here - log_found)
+            found, log_found = share * here + (1 - share) * found, torch.logaddexp(log_found, log_here)
+    return found

@@ -5,17 +5,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from checks import check
-from checks.quizzes import Quiz, find_quiz, quizzes_of
+from checks.tool.quiz import Quiz, find_quiz, quizzes_of
 from data import load_images, load_model
 from lessons import LESSONS
 from solutions import diagnostics, pretrained, training
+from solutions.masking import sample_block_size, sample_masks
+from solutions.patch_embedding import PatchEmbedding, sincos_position_embedding
 from solutions.predictor import Predictor
 from solutions.published.files import read_huggingface
 from solutions.published.shipped import in_huggingface_layout
-from solutions.vision_transformer import Attention, VisionTransformer
+from solutions.teacher import make_teacher, teacher_targets, update_teacher
+from solutions.vision_transformer import Attention, Block, VisionTransformer
 
 ROOT = Path(__file__).parents[2]
 ALL = {name: quiz for lesson in LESSONS for name, quiz in quizzes_of(lesson).items()}
@@ -101,6 +106,155 @@ def test_two_blind_answers():
     predictor.predictor_pos_embed.zero_()
     answers = predictor(torch.randn(1, 5, 12), torch.arange(5)[None], torch.tensor([[[7, 9, 12]]]))
     assert torch.allclose(answers[:, :, 0], answers[:, :, 1]) == (ALL["two_blind_answers"].answer == "equal")
+
+
+# Lesson 1
+
+
+def test_patch_of_pixel():
+    image = torch.zeros(1, 1, 224, 224)
+    image[0, 0, 40, 100] = 1
+    patch, turned, large = (
+        F.unfold(each, size, stride=size).sum(dim=1).argmax().item()
+        for each, size in ((image, 16), (image.transpose(2, 3), 16), (image, 32))
+    )
+    assert patch == ALL["patch_of_pixel"].answer
+    assert {turned, patch + 1, large} == set(ALL["patch_of_pixel"].wrong)
+
+
+def test_tokens_changed():
+    torch.manual_seed(0)
+    embedding, overlapping = PatchEmbedding(224, 16, 8), nn.Conv2d(3, 8, 48, stride=16, padding=16)
+    image = torch.randn(1, 3, 224, 224)
+    changed = image.clone()
+    changed[0, :, 40, 100] += 1
+    moved = (embedding(image) - embedding(changed)).abs().amax(dim=-1) > 1e-3
+    assert moved.sum() == ALL["tokens_changed"].answer
+    windows = (overlapping(image) - overlapping(changed)).abs().amax(dim=1) > 1e-3
+    assert windows.sum().item() in ALL["tokens_changed"].wrong
+
+
+def test_more_alike():
+    frequencies = 10000.0 ** (-torch.arange(48) / 48)
+
+    def similarity(rows: int, columns: int) -> float:
+        """Of two codes with 192 numbers, by cos(a - b) = cos a cos b + sin a sin b."""
+        return ((rows * frequencies).cos().sum() + (columns * frequencies).cos().sum()).item() / 96
+
+    row, diagonal = similarity(0, 7), similarity(3, 3)
+    assert ALL["more_alike"].answer == "row" and row > diagonal + 0.05
+    assert f"{row:.2f} against {diagonal:.2f}" in ALL["more_alike"].why
+    codes = F.normalize(sincos_position_embedding(14, 192), dim=1)
+    assert codes[6 * 14 + 6] @ codes[6 * 14 + 13] == pytest.approx(row, abs=1e-4)
+    assert codes[6 * 14 + 6] @ codes[9 * 14 + 9] == pytest.approx(diagonal, abs=1e-4)
+
+
+# Lesson 2
+
+
+def test_score_spread():
+    torch.manual_seed(0)
+    scores = (torch.randn(20_000, 64) * torch.randn(20_000, 64)).sum(dim=1)
+    assert scores.std().item() == pytest.approx(ALL["score_spread"].answer, rel=0.03)
+    assert scores.var().item() == pytest.approx(64, rel=0.06)
+    assert 64 in ALL["score_spread"].wrong
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_tokens_that_notice(seed):
+    torch.manual_seed(seed)
+    model = VisionTransformer(224, 16, dim=48, depth=1, num_heads=3)
+    hidden = torch.zeros(14, 14, dtype=torch.bool)
+    hidden[4:10, 5:11] = True
+    photo, other = torch.randn(2, 1, 3, 224, 224)
+    changed = torch.where(hidden.repeat_interleave(16, 0).repeat_interleave(16, 1), other, photo)
+    with torch.no_grad():
+        moved = (model(photo) - model(changed)).norm(dim=-1)[0, ~hidden.flatten()]
+    assert (moved.min() > 1e-4) == (ALL["tokens_that_notice"].answer == "all")
+
+
+def test_work_left():
+    def operations(count: int) -> int:
+        with FlopCounterMode(display=False) as counter:
+            Block(192, 3)(torch.zeros(1, count, 192))
+        return counter.get_total_flops()
+
+    left = operations(49) / operations(196)
+    assert operations(196) == 2 * 196 * (442_368 + 75_264)  # an addition for each multiplication
+    assert operations(49) == 2 * 49 * (442_368 + 18_816)
+    near = min(
+        (1 / 4, "a quarter"), (1 / 8, "an eighth"), (1 / 16, "a sixteenth"), key=lambda each: abs(each[0] - left)
+    )
+    assert ALL["work_left"].answer == near[1]
+    assert f"{left:.0%}".replace("%", " %") in ALL["work_left"].why
+
+
+# Lesson 3
+
+
+def test_middle_and_corner():
+    covered, tops = torch.zeros(14, 14), range(14 - 6 + 1)
+    for top in tops:
+        for left in tops:
+            covered[top : top + 6, left : left + 6] += 1
+    quiz = ALL["middle_and_corner"]
+    assert covered[6:8, 6:8].unique().item() / covered[0, 0] == quiz.answer
+    # as its wrong answers say: along the rows alone, all places, all tops
+    assert covered[7, 0] == 6 and len(tops) ** 2 == 81 and len(tops) == 9
+    assert {6, 81, 9} <= set(quiz.wrong)
+
+
+def test_height_at_ratio_4():
+    generator = torch.Generator().manual_seed(0)
+    square, tall = (sample_block_size(10_000, (0.1, 0.1), (ratio, ratio), generator) for ratio in (1.0, 4.0))
+    assert tall[0] / square[0] == pytest.approx(ALL["height_at_ratio_4"].answer, rel=1e-3)
+    assert tall[1] / square[1] == pytest.approx(0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_larger_batch(seed):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.tensor([sample_masks(1, 14, generator).context.shape[1] for _ in range(256)])
+    kept = {size: lengths.unflatten(0, (-1, size)).amin(dim=1).float().mean() for size in (8, 128)}
+    assert (kept[128] < kept[8]) == (ALL["larger_batch"].answer == "more")
+
+
+# Lesson 4
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_moves(seed):
+    torch.manual_seed(seed)
+    teacher = make_teacher(VisionTransformer(image_size=64, patch_size=8, dim=48, depth=2, num_heads=2))
+    block = torch.arange(64).reshape(8, 8)[4:, 4:].reshape(1, 1, 16)
+    photo = torch.randn(1, 3, 64, 64)
+    changed = photo.clone()
+    changed[:, :, :8, :8] = -2.0
+    moved = (teacher_targets(teacher, changed, block) - teacher_targets(teacher, photo, block)).abs().sum(dim=-1)
+    assert (moved > 1e-4).all() == (ALL["who_moves"].answer == "all")
+    assert torch.equal(teacher(changed, block.flatten(1)), teacher(photo, block.flatten(1)))  # as its wrong answer says
+
+
+def test_half_life():
+    student, quiz = torch.nn.Linear(1, 1, bias=False), ALL["half_life"]
+    student.weight.data.fill_(1.0)
+    teacher = make_teacher(student)
+    student.weight.data.fill_(0.0)
+    left = {}
+    for step in range(1, 501):
+        update_teacher(teacher, student, 0.996)
+        left[step] = teacher.weight.item()
+    assert next(step for step in left if left[step] < 0.5) == quiz.answer
+    assert left[125] > 0.6  # where .004 of the start at each step would leave .5
+    assert left[250] == pytest.approx(0.37, abs=0.005) and left[500] == pytest.approx(0.13, abs=0.005)
+
+
+def test_missing_underscore():
+    weight, student = torch.tensor(1.0), torch.tensor(1.0)
+    for _ in range(1000):
+        weight.mul_(0.996).add(student, alpha=1 - 0.996)
+    assert weight.item() == pytest.approx(0.996**1000, rel=1e-3)
+    assert (weight < 0.02) == (ALL["missing_underscore"].answer == "fades")
 
 
 # Lesson 6
