@@ -29,7 +29,7 @@ from checks.grader.judging.limits import Limits
 from checks.grader.judging.links import SandboxError
 from checks.grader.judging.results import Row, Status
 from checks.grader.judging.sandbox import PROMISES, choose_tier
-from checks.grader.limits import TOLD_CHANGES
+from checks.grader.limits import NAMED, TOLD_CHANGES
 from checks.grader.marking import grouped, read_question, students_of, write_sheets
 from checks.grader.marks import COLUMNS
 from checks.grader.options import parse
@@ -41,9 +41,10 @@ from checks.grader.reports.items import history
 from checks.grader.reports.outputs import write_outputs
 from checks.grader.reports.tables import write_table
 from checks.grader.reports.text import shown
-from checks.grader.roster import Roster, read_roster
-from checks.grader.settled import SettledRow
+from checks.grader.roster import Roster, everyone, read_roster
+from checks.grader.settled import SettledRow, came_late
 from checks.grader.texts import PolicyError
+from checks.grader.times import joined, read_times
 from checks.tool.exercise import catalogue
 from lessons import LESSONS, LessonError
 
@@ -73,15 +74,15 @@ def run_locked(options: argparse.Namespace) -> int:
     about: dict[str, Any] = {"course": "Build I-JEPA", "started": started, "ignored": [], "limits": vars(limits)}
     course = given(read_course(options.out), options)
     if options.marks_from_gradebook:
-        course = course.marked([marks_from_gradebook(options)])
+        course = course.given([marks_from_gradebook(options)])
     roster = read_roster(course.roster) if course.roster else None
-    policy = policy_of(course, options)
+    policy, lines = policy_of(course, options), read_times(course.times)
     if options.marking_sheet:
         return make_sheets(options, course, roster, policy)
     record = Record(options.out / NAME)
     if options.merge:
-        joined = merged(options.merge, record)
-        course = replace(course, seed=course.seed if joined.seed is None else joined.seed).opened(joined.lessons)
+        shards = merged(options.merge, record)
+        course = replace(course, seed=course.seed if shards.seed is None else shards.seed).opened(shards.lessons)
         write_course(options.out, course, options.late)
         rows = rows_of(record, course.lessons)
         tiers = sorted({row.tier for row in rows})
@@ -99,8 +100,10 @@ def run_locked(options: argparse.Namespace) -> int:
         about |= facts
     if options.clear:
         clear(options, record, roster)
-    policy = replace(policy_for(policy, {row.student for row in rows}, course, roster), cleared=record.reasons())
-    for line in [] if options.shard else unknown_students(policy, rows):
+    students = {row.student for row in rows}
+    times, unknown = joined(lines, everyone(students, roster).whose)
+    policy = replace(policy_for(policy, students, course, roster), cleared=record.reasons(), times=times)
+    for line in [] if options.shard else [*unknown_students(policy, rows), *unknown]:
         print(shown(line), file=sys.stderr)
     return finish([settle(row, policy) for row in rows], options, about, roster)
 
@@ -179,7 +182,7 @@ def given(course: Course, options: argparse.Namespace) -> Course:
     if seed is None:
         seed = secrets.randbelow(2**31)
     flagged, roster = options.flagged or course.flagged, options.roster or course.roster
-    return replace(course, seed=seed, flagged=flagged, roster=roster).marked(options.marks)
+    return replace(course, seed=seed, flagged=flagged, roster=roster).given(options.marks, options.times)
 
 
 def policy_of(course: Course, options: argparse.Namespace) -> Policy:
@@ -189,6 +192,7 @@ def policy_of(course: Course, options: argparse.Namespace) -> Policy:
     policy = read_policy(late, course.marks, course.flagged, () if options.late else SETTINGS)
     parts = [f"deadlines of {', '.join(policy.late.deadlines)}"] if policy.late.deadlines else []
     parts += [f"marks in {', '.join(path.name for path in course.marks)}"] if course.marks else []
+    parts += [f"times in {', '.join(path.name for path in course.times)}"] if course.times else []
     parts += ["flagged points kept"] if course.flagged == "keep" else []
     if parts:
         print(shown(f"policy: {'; '.join(parts)}"), file=sys.stderr)
@@ -237,6 +241,12 @@ def finish(rows: list[SettledRow], options: argparse.Namespace, about: dict[str,
     write_outputs(rows, options.out, about, found, roster)
     for line in other_worths(rows, roster) if roster else []:
         print(shown(line), file=sys.stderr)
+    for lesson, names in came_late(rows).items():
+        who = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        line = (
+            f"{lesson}: late by the platform's word, and not known how late, so nothing is deducted; --times says it: "
+        )
+        print(shown(line + who), file=sys.stderr)
     for line in told(found, TOLD_CHANGES):
         print(shown(line))
     if options.gradebook:
@@ -247,7 +257,8 @@ def finish(rows: list[SettledRow], options: argparse.Namespace, about: dict[str,
         except GradebookError as error:
             raise GradeError(f"{options.out} is written, but {error}.") from None
     counts = {status: sum(row.status == status for row in rows) for status in Status}
-    print(f"{options.out}: " + ", ".join(f"{count} {status}" for status, count in counts.items() if count))
+    ended = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    print(f"{options.out}: {ended or 'there is nothing to grade in this part of the class'}")
     for sentence in about.get("odd", []):
         print(shown(sentence), file=sys.stderr)
     return 1 if counts[Status.UNGRADED] or about.get("odd") else 0

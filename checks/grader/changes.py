@@ -41,7 +41,7 @@ def facts(row: SettledRow) -> dict[str, Any]:
     }
     items |= {name: [question.points, "", 0] for name, question in row.questions.items()}
     total = None if row.points is None else round(row.points - sum(item[0] or 0 for item in items.values()), 2)
-    return {"key": row.key, "submitted": row.submitted, "points": row.points, LATE: total, "items": items}
+    return {"key": row.key, "submitted": row.recorded, "points": row.points, LATE: total, "items": items}
 
 
 def points_text(rows: Iterable[SettledRow]) -> str:

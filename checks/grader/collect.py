@@ -20,9 +20,10 @@ from pathlib import Path, PurePosixPath
 from zoneinfo import ZoneInfo
 
 from checks.grader import layouts
+from checks.grader.clones import committed
 from checks.grader.entries import HIDDEN, Entry, Unreadable, decoded, kind_of
 from checks.grader.judging.results import Status
-from checks.grader.limits import CLASS_FILES, FOLDER_FILES, NAMED_FILES
+from checks.grader.limits import CLASS_FILES, FOLDER_FILES, NAMED
 from checks.grader.zips import zip_entries
 from lessons import LESSONS, NOTEBOOK_LIMIT, folder_name
 
@@ -47,6 +48,7 @@ class Submission:
     entry: Entry | None = None
     notes: list[str] = field(default_factory=list)
     submitted: str | None = None  # ISO 8601
+    source: str = ""  # what says so, or that it came late
     origin: str = ""
 
     @property
@@ -117,7 +119,7 @@ def sort_out(entries: list[Entry], ignored: list[str], lessons: list[str], form:
             ignored += [f"{top}: {why}"] if len(entry.parts) == 1 else []
         elif owner and owner.file:
             files = students.setdefault(owner.student, [])
-            entry = replace(entry, submitted=owner.submitted, note=owner.note, origin=owner.origin)
+            entry = replace(entry, submitted=owner.submitted, source=owner.source, origin=owner.origin)
             if owner.file.lower().endswith(".zip"):
                 files += unpacked(replace(entry, parts=(owner.file,)))
             elif lesson := names_lesson(owner.file, lessons):
@@ -128,9 +130,10 @@ def sort_out(entries: list[Entry], ignored: list[str], lessons: list[str], form:
             student, lesson = named
             students.setdefault(student, []).append(replace(entry, parts=(folder_name(lesson), top), flat=True))
         elif not flat and (rest or entry.is_folder or (entry.refused and suffix(top) not in SUFFIXES)):
-            alone = [owner.student if owner else top], owner.submitted if owner else None
-            people, submitted = members.get(top, alone)
-            entry = replace(entry, submitted=submitted, origin=owner.origin if owner else "")
+            owner = owner or layouts.Owner(top)
+            people, submitted = members.get(top, ([owner.student], owner.submitted))
+            source = layouts.METADATA if top in members and submitted else owner.source
+            entry = replace(entry, submitted=submitted, source=source, origin=owner.origin)
             found: list[Entry] = []
             if not matters(rest):
                 ignored += [f"{'/'.join(entry.parts)}: {entry.refused}"] if entry.refused else []
@@ -272,8 +275,8 @@ def submission_of(student: str, lesson: str, entries: list[Entry], lessons: list
     if len(meant) > 1 and all(entry.submitted for entry in meant):  # attempts: the last one counts
         meant = sorted(meant, key=lambda entry: entry.submitted or "")[-1:]
     if len(meant) > 1:
-        several = ", ".join(sorted(entry.name for entry in meant)[:NAMED_FILES])
-        several += f" and {len(meant) - NAMED_FILES} more" if len(meant) > NAMED_FILES else ""
+        several = ", ".join(sorted(entry.name for entry in meant)[:NAMED])
+        several += f" and {len(meant) - NAMED} more" if len(meant) > NAMED else ""
         return Submission(
             student, lesson, Status.MISSING, f"several files could be meant, so none was graded: {several}."
         )
@@ -284,8 +287,8 @@ def submission_of(student: str, lesson: str, entries: list[Entry], lessons: list
     if meant[0].refused:
         made.status, made.reason = Status.UNREADABLE, f"{made.label} is {meant[0].refused}."
     else:
-        made.submitted, why = submitted_at(meant[0], stamp)
-        made.notes += [note for note in (meant[0].note, why) if note]
+        made.submitted, made.source, why = submitted_at(meant[0], stamp)
+        made.notes += [why] if why else []
     return made
 
 
@@ -293,12 +296,13 @@ def with_suffix(entries: Iterable[Entry], ending: str) -> list[Entry]:
     return [entry for entry in entries if suffix(entry.name) == ending]
 
 
-def submitted_at(entry: Entry, stamp: Entry | None) -> tuple[str | None, str]:
-    """When it was handed in, by nbgrader's timestamp.txt or the platform's name for it, and a sentence if the time is
-    not to be read. (The date of a file is that of the download, or of the clone.)
+def submitted_at(entry: Entry, stamp: Entry | None) -> tuple[str | None, str, str]:
+    """When it was handed in, what says so, and a sentence if the time is not to be read: by nbgrader's timestamp.txt,
+    the platform's name for it, or its last commit. (The date of a file is that of the download, or of the clone.)
     """
     if not stamp or not stamp.read:
-        return entry.submitted, ""
+        known = entry.submitted, entry.source
+        return *(known if any(known) or not entry.committed else entry.committed()), ""
     text = ""
     with contextlib.suppress(Unreadable, ValueError, OverflowError, OSError, KeyError):
         text = stamp.read()[:100].decode("utf-8-sig", errors="replace").strip()
@@ -308,8 +312,12 @@ def submitted_at(entry: Entry, stamp: Entry | None) -> tuple[str | None, str]:
         when = datetime.fromisoformat(re.sub(r"\.\d+", "", date))
         when = when if when.tzinfo else when.replace(tzinfo=ZoneInfo(zone))
         when.astimezone(timezone.utc)  # raises what can't be compared with a deadline: year 1, east of Greenwich
-        return when.isoformat(), ""
-    return entry.submitted, f"{STAMP} is not to be read as a time ({decoded(text)[:50]!r}): when it came is not known."
+        return when.isoformat(), STAMP, ""
+    return (
+        entry.submitted,
+        entry.source,
+        f"{STAMP} is not to be read as a time ({decoded(text)[:50]!r}): when it came is not known.",
+    )
 
 
 def without_wrapper(entries: list[Entry]) -> list[Entry]:
@@ -357,7 +365,8 @@ def walk(place: Path, parts: tuple[str, ...]) -> Iterator[Entry]:
             if not HIDDEN.match(entry.name) and (not parts or inside):
                 yield from walk(place, here)
         elif stat.S_ISREG(status.st_mode):
-            yield Entry(here, partial(read_below, place, here))
+            when = partial(committed, place, here, read_below) if parts else None
+            yield Entry(here, partial(read_below, place, here), committed=when)
         else:
             yield Entry(here, None, kind_of(status.st_mode))
 

@@ -124,7 +124,8 @@ class ClassRun:
 
     def keep_up(self, known: Row, submission: Submission) -> None:
         """Write down what is new about a row whose grade stands: when it came, how it returns, or that it is back."""
-        row = replace(known, submitted=submission.submitted, origin=submission.origin)
+        facts = {name: getattr(submission, name) for name in ("submitted", "source", "origin")}
+        row = replace(known, **facts)
         if row != known or (row.student, row.lesson) in self.record.gone:
             self.record.add(row)
 
@@ -161,6 +162,7 @@ def row_of(submission: Submission, result: Result, key: str = "", tier: str = ""
         key=key,
         tier=tier,
         origin=submission.origin,
+        source=submission.source,
     )
 
 

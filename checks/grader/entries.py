@@ -23,7 +23,8 @@ class Entry:
     refused: str = ""  # why it may not be opened
     flat: bool = False  # its name holds a student and a lesson
     submitted: str | None = None  # ISO 8601, where its name says so
-    note: str = ""  # what else its name says
+    source: str = ""  # what says so, or that it came late
+    committed: Callable[[], tuple[str | None, str]] | None = None  # in a clone: when, and what says so
     origin: str = ""  # what the submissions call its student, where it is another name than the grader's
 
     @property

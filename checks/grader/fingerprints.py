@@ -19,6 +19,21 @@ from lessons.reading.statements import FUNCTIONS_AND_CLASSES, MAGIC, is_definiti
 
 LENGTH = 6  # tokens of a fingerprint
 LEAST = 4  # tokens of a statement that is shorter than that: `return x` says nothing
+# a fingerprint of these alone says nothing: it hands the learner's own names on, as the call of any helper does
+PLAIN = {
+    "name",
+    "attribute",
+    "keyword",
+    "text",
+    "Assign",
+    "Return",
+    "Expr",
+    "Call",
+    "Tuple",
+    "FunctionDef",
+    "arguments",
+    "arg",
+}
 MOST_CHARACTERS = 200_000  # of a learner's code: what is longer is no answer, and not compared
 
 MAKES = (*FUNCTIONS_AND_CLASSES, ast.Lambda)
@@ -84,23 +99,30 @@ def definitions(statements: list[tuple[Cell, ast.stmt]], whole: bool) -> Iterato
 
 
 class Names:
-    """Which names of a notebook the learner chose, and what stands behind the names of its imports."""
+    """Which names of a notebook the learner chose, and what stands behind the names of its imports.
+
+    Variables, attributes and parameters apart: `mean` is torch's in `x.mean()`, whatever a variable is called.
+    """
 
     def __init__(self, statements: list[ast.stmt]):
         self.own: set[str] = set()
         self.attributes: set[str] = set()
+        self.parameters: set[str] = set()
         self.imported: dict[str, str] = {}
         for node in (inner for statement in statements for inner, _ in walk(statement)):
             match node:
-                case ast.Name(name, ast.Store() | ast.Del()) | ast.arg(name) | ast.ExceptHandler(name=str(name)):
+                case ast.Name(name, ast.Store() | ast.Del()) | ast.ExceptHandler(name=str(name)):
                     self.own.add(name)
+                case ast.arg(name):
+                    self.parameters.add(name)
                 case ast.FunctionDef(name) | ast.AsyncFunctionDef(name) | ast.ClassDef(name):
                     self.own.add(name)
+                    self.attributes.add(name)
                 case ast.Attribute(attr=name, ctx=ast.Store()):
                     self.attributes.add(name)
                 case ast.Import(names) | ast.ImportFrom(names=names):
                     self.imported |= {alias.asname or alias.name: alias.name for alias in names}
-        self.own -= set(self.imported)
+        self.own = (self.own | self.parameters) - set(self.imported)
 
     def rows(self, statement: ast.stmt) -> list[list[Token]]:
         """What a statement is made of, in the order of its text, a row for each statement in it."""
@@ -116,9 +138,9 @@ class Names:
             case ast.Name(name):
                 return "name" if name in self.own else self.imported.get(name, name)
             case ast.Attribute(attr=name):
-                return "attribute" if name in self.own | self.attributes else f".{name}"
+                return "attribute" if name in self.attributes else f".{name}"
             case ast.keyword(arg=str(name)):
-                return "keyword" if name in self.own else f"{name}="
+                return "keyword" if name in self.parameters else f"{name}="
             case ast.Constant(str() | bytes()) | ast.JoinedStr():
                 return "text"
             case ast.Constant(value):
@@ -162,6 +184,8 @@ def fingerprints(row: list[Token]) -> Iterator[tuple[int, set[int]]]:
     if len(row) >= LEAST:
         for start in range(max(len(row) - LENGTH + 1, 1)):
             part = row[start : start + LENGTH]
+            if {token for token, _ in part} <= PLAIN:
+                continue
             yield hash_of([token for token, _ in part]), {line for _, line in part}
 
 

@@ -16,6 +16,8 @@ import yaml  # type: ignore[import-untyped]
 
 MOODLES = "_assignsubmission_file_"  # behind name and number in the names of Moodle's files, submissions and feedback
 METADATA = "submission_metadata.yml"  # who is behind which folder of a Gradescope export
+IN_THE_NAME = "file name"
+LATE = "late, says the platform"  # and not how late
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,15 @@ class Owner:
 
     student: what the grader calls them. file: what is left of the name of a file that lies beside those of others.
     submitted: ISO 8601, without an offset if the platform gives none. aside: why it is no submission, or "".
-    note: what else the name tells. origin: how the platform begins the names of feedback files, if it takes any.
+    source: what says when it came, or LATE. origin: how the platform begins the names of feedback files, if it takes
+    any.
     """
 
     student: str
     file: str = ""
     submitted: str | None = None
     aside: str = ""
-    note: str = ""
+    source: str = ""
     origin: str = ""
 
 
@@ -60,15 +63,15 @@ class Layout:
         aside = "text that was typed into the platform" if groups.get("kind") == "onlinetext" else ""
         if "receipt" in groups:
             aside = "the platform's receipt"
-        note = "The platform says that it came late." if "late" in groups else ""
-        submitted = None
+        submitted, source = None, LATE if "late" in groups else ""
         if "time" in groups:
             try:
                 submitted = datetime.strptime(groups["time"], self.time_format).isoformat()
+                source = IN_THE_NAME
             except ValueError:
                 return None
         origin = f"{student}{self.returned}" if self.returned else ""
-        return Owner(student, groups.get("file", ""), submitted, aside, note, origin)
+        return Owner(student, groups.get("file", ""), submitted, aside, source, origin)
 
 
 # Canvas: ContentZipper in instructure/canvas-lms, lib/content_zipper.rb. Moodle: download_submissions in moodle/moodle,

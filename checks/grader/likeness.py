@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 COMMON = 0.5  # what more than this share of a class has written is what the exercise asks for
 MOST_PAIRS = 50_000  # per student that share a fingerprint: a large class counts rare ones only, or it would take hours
 LEAST_COMMON = 10  # students who may share a fingerprint in any class
-DOUBT = (
-    5.0  # the weight of a fingerprint that two in 300 share: so much in common must be there before two count as alike
-)
+DOUBT = 5.0  # the weight of a fingerprint that two in 300 share: two who have little in common are not alike
+FEW = 3  # students: a copy, its original, and one more
 POWER = 4  # of the likeness of a lesson: two that are half alike weigh an eighth of one that is alike
 
 Pair = tuple[str, str]
@@ -49,7 +48,8 @@ def most_alike(lessons: Mapping[str, Mapping[str, Set[int]]], count: int) -> lis
 def alike_in(prints: Mapping[str, Set[int]]) -> dict[Pair, float]:
     """How alike students are in a lesson, if they have anything in common that is not common to all.
 
-    The cosine of their fingerprints, each weighted by the logarithm of how rare it is.
+    The cosine of their fingerprints, each weighted by the logarithm of how rare it is. Fingerprints that the same
+    students have, and more than FEW of them, come of one idea: the root of their number counts.
     """
     students: defaultdict[int, list[str]] = defaultdict(list)
     for student in sorted(prints):
@@ -58,8 +58,8 @@ def alike_in(prints: Mapping[str, Set[int]]) -> dict[Pair, float]:
     most = max(LEAST_COMMON, min(COMMON * len(prints), MOST_PAIRS / max(len(prints), 1)))
     own: defaultdict[str, float] = defaultdict(float)
     shared: defaultdict[Pair, float] = defaultdict(float)
-    for names in students.values():
-        weight = math.log((1 + len(prints)) / len(names))
+    for names, number in Counter(map(tuple, students.values())).items():
+        weight = math.log((1 + len(prints)) / len(names)) * (number if len(names) <= FEW else math.sqrt(number))
         if len(names) <= most:
             for name in names:
                 own[name] += weight

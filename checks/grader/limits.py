@@ -10,7 +10,7 @@ TRIES = 2  # a submission whose grader fails is tried again, in a new worker
 # What is collected
 CLASS_FILES = 200_000  # folders and files at the top of a class, or members of its zip
 FOLDER_FILES = 1_000  # notebooks and scripts of one folder
-NAMED_FILES = 5  # that a sentence names
+NAMED = 5  # files or students that a sentence names
 
 # What a table or a page shows
 NAME_CHARACTERS = 100

@@ -24,6 +24,7 @@ from checks.tool.exercise import catalogue
 
 FOLDER = "marking"
 PLACEHOLDER = "YOUR ANSWER HERE"
+FOLDED = "<details>"  # how a model answer begins that a lesson has below a question: nobody's own
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def answer_in(content: bytes, label: str, question: Question) -> str:
     asked = {line.strip() for line in question.prompt.split("\n")} - {""} | {PLACEHOLDER}
     own = [line for line in cells[at][1].split("\n") if line.strip() not in asked]
     answer = "\n".join(own).strip()
-    below = cells[at + 1][1].strip() if at + 1 < len(cells) else ""
+    below = next((text.strip() for _, text in cells[at + 1 :] if not text.lstrip().startswith(FOLDED)), "")
     if not answer and not below.startswith("#"):  # it was written into a cell of its own
         answer = below
     return answer

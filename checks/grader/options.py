@@ -94,6 +94,14 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
     remembered.add_argument(
         "--marks", type=Path, metavar="CSV", action="append", default=[], help="marks given by hand; may be repeated"
     )
+    remembered.add_argument(
+        "--times",
+        type=Path,
+        metavar="CSV",
+        action="append",
+        default=[],
+        help="when it was handed in: student,lesson,time, or Moodle's worksheet; may be repeated",
+    )
     remembered.add_argument("--seed", type=int, help="of the random inputs, one for the whole class (at first: drawn)")
     parser.add_argument(
         "--marks-from-gradebook", metavar="URL", help="read the marks that people gave in nbgrader's formgrader"

@@ -13,22 +13,28 @@ from pathlib import Path
 
 from checks.grader.judging.results import FAILURES, ExerciseResult, Row, Status
 from checks.grader.late import LateDays, read_late_days, utc
+from checks.grader.layouts import LATE
 from checks.grader.marks import CENT, Mark, Marks, read_marks
 from checks.grader.settled import Question, SettledExercise, SettledRow
 from checks.grader.texts import PolicyError
+from checks.grader.times import Given
+
+TIME_UNKNOWN = "It is not known when this was handed in"
 
 
 @dataclass(frozen=True)
 class Policy:
     """What `settle` needs to know. The defaults: nothing is late, nothing is marked by hand, flagged is withheld.
 
-    cleared: why flagged submissions are cleared, by student and lesson.
+    cleared: why flagged submissions are cleared, by student and lesson. times: when lessons were handed in, where the
+    instructor says it.
     """
 
     flagged: str = "withhold"
     late: LateDays = field(default_factory=LateDays)
     marks: Marks = field(default_factory=Marks)
     cleared: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    times: Given = field(default_factory=dict)
 
 
 def read_policy(
@@ -78,6 +84,9 @@ def settle(row: Row, policy: Policy) -> SettledRow:
     A row that is "ungraded" has no points, whatever was marked. One that is cleared is flagged no more.
     """
     row, cleared = unflagged(row, policy.cleared.get((row.student, row.lesson)))
+    recorded = row.submitted
+    if known := policy.times.get((row.student, row.lesson)):
+        row = replace(row, submitted=known[0], source=known[1])
     given, worths = policy.marks.given, policy.marks.questions.get(row.lesson, {})
     marks = {name: given.get((row.student, row.lesson, name)) for name in (*row.exercises, *worths)}
     exercises = {name: settle_exercise(entry, marks[name], policy) for name, entry in row.exercises.items()}
@@ -97,6 +106,8 @@ def settle(row: Row, policy: Policy) -> SettledRow:
         questions=questions,
         notes=row.notes,
         submitted=row.submitted,
+        source=row.source,
+        recorded=recorded,
         key=row.key,
         origin=row.origin,
     )
@@ -163,7 +174,8 @@ def lateness(row: Row, points: Decimal, policy: Policy) -> tuple[Decimal, str]:
     if due is None or row.status in (Status.MISSING, Status.UNGRADED):
         return Decimal(0), ""
     if row.submitted is None:
-        return Decimal(0), "It is not known when this was handed in: no late days are counted."
+        what = "This came late, says the platform, and not when" if row.source == LATE else TIME_UNKNOWN
+        return Decimal(0), f"{what}: no late days are counted."
     when = datetime.fromisoformat(row.submitted)
     when = when if when.tzinfo else when.replace(tzinfo=late.zone)  # a platform's own clock
     days = -((utc(due) - utc(when)) // timedelta(days=1))

@@ -7,6 +7,7 @@ lessons = ["patch_embedding"]     # open: what a run without --lesson grades, an
 flagged = "withhold"              # or "keep": the points of a flagged exercise
 marks = ["../marks.csv"]          # marks given by hand
 roster = "../roster.csv"          # who is enrolled
+times = ["../times.csv"]          # when something was handed in
 
 Deadlines, late days and extensions follow, as in late.py.
 """
@@ -43,16 +44,21 @@ class Course:
     flagged: str = "withhold"
     marks: tuple[Path, ...] = ()
     roster: Path | None = None
+    times: tuple[Path, ...] = ()
 
     def opened(self, lessons: Iterable[str]) -> Course:
         """With these lessons open too, in the order of the course."""
         known = {*self.lessons, *lessons}
         return replace(self, lessons=tuple(name for name in LESSONS if name in known))
 
-    def marked(self, files: list[Path]) -> Course:
-        """With these files of marks too: those of another assistant are not lost."""
-        known = [path.resolve() for path in self.marks]
-        return replace(self, marks=(*self.marks, *(path for path in files if path.resolve() not in known)))
+    def given(self, marks: Iterable[Path] = (), times: Iterable[Path] = ()) -> Course:
+        """With these files of marks and times too: those of another assistant, or of another lesson, are not lost."""
+        return replace(self, marks=with_files(self.marks, marks), times=with_files(self.times, times))
+
+
+def with_files(known: tuple[Path, ...], files: Iterable[Path]) -> tuple[Path, ...]:
+    there = [path.resolve() for path in known]
+    return *known, *(path for path in files if path.resolve() not in there)
 
 
 SETTINGS = tuple(field.name for field in fields(Course))
@@ -79,11 +85,11 @@ def read_course(out: Path) -> Course:
     if roster is not None and not isinstance(roster, str):
         raise PolicyError(f'{path}: roster is the name of a file, as in roster = "../roster.csv"')
     enrolled = out / roster if roster else None
-    marks = tuple(out / name for name in texts(path, found, "marks"))
-    for file in (*marks, *([enrolled] if enrolled else [])):
+    marks, times = (tuple(out / name for name in texts(path, found, key)) for key in ("marks", "times"))
+    for file in (*marks, *times, *([enrolled] if enrolled else [])):
         if not file.is_file():
             raise PolicyError(f"{path} names {file}, which is not there: put it back, or take it out of {NAME}")
-    return Course(seed, lessons, flagged, marks, enrolled)
+    return Course(seed, lessons, flagged, marks, enrolled, times)
 
 
 def texts(path: Path, found: dict[str, Any], key: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -71,9 +71,9 @@ class Roster:
     people: Mapping[str, Person] = field(default_factory=dict)
     assignments: Mapping[str, Assignment] = field(default_factory=dict)
 
-    def find(self, student: str, form: str = "") -> str | None:
+    def find(self, student: str, form: str = "", numbered: bool = True) -> str | None:
         """Who is meant by a student of a class in this form, or by a name in the instructor's files; None: nobody, or
-        one of several.
+        one of several. numbered: whether the roster has the numbers of this class.
         """
         if student in self.people:
             return student
@@ -81,7 +81,8 @@ class Roster:
         keys = NUMBERS.get(form, ())
         if found := next((one for key in keys if (one := self.only((key,), number))), None):
             return found
-        if form in CERTAIN and all(getattr(person, key) for person in self.people.values() for key in keys):
+        numbers_decide = numbered and form in CERTAIN
+        if numbers_decide and all(getattr(person, key) for person in self.people.values() for key in keys):
             return None
         if found := self.only(("id", "sis", "login", "email"), student):
             return found
@@ -91,6 +92,15 @@ class Roster:
             logins = {label: person.login.casefold() for label, person in self.people.items() if person.login}
             named = [label for label, login in logins.items() if student.casefold().endswith(f"-{login}")]
         return named[0] if len(named) == 1 else None
+
+    def whose(self, person: Person) -> str | None:
+        """Who is meant by what another file says of a person; None: nobody, one of several, or not the same one by all
+        that it says.
+        """
+        keys = ("id", "sis", "login", "email", "participant")
+        found = {self.only((key,), getattr(person, key)) for key in keys} | {self.find(person.name)}
+        found.discard(None)
+        return found.pop() if len(found) == 1 else None
 
     def only(self, keys: tuple[str, ...], text: str) -> str | None:
         """The only one of whom one of these facts is this text."""
@@ -102,7 +112,10 @@ class Roster:
         """Give everyone who is enrolled a place in the class, under their name here -> a sentence for each student who
         is not: they keep their own name, and their grades.
         """
-        owners = {student: self.find(student, found.form) for student in found.students}
+        numbers = {student.rpartition("_")[2] for student in found.students}
+        # Moodle numbers its participants anew in each assignment: then the roster's numbers may be of another one
+        numbered = found.form != "moodle" or any(self.only(("participant",), number) for number in numbers)
+        owners = {student: self.find(student, found.form, numbered) for student in found.students}
         students: dict[str, list[Entry]] = {label: [] for label in self.people}
         for student, files in found.students.items():
             label = owners[student] or student
@@ -114,6 +127,17 @@ class Roster:
             for student, label in owners.items()
             if label is None
         ]
+
+
+def everyone(students: Iterable[str], roster: Roster | None) -> Roster:
+    """Those who are enrolled, and all others of a class as far as their names say who they are: where a platform puts a
+    number or an address behind a name, it stands behind the last _.
+    """
+    people: dict[str, Person] = {}
+    for student in students:
+        name, _, number = student.rpartition("_")
+        people[student] = Person(name or student, number, number, student, number, participant=number)
+    return replace(roster or Roster(), people=people | dict(roster.people if roster else {}))
 
 
 def spellings(name: str) -> set[str]:
@@ -133,7 +157,13 @@ def read_roster(path: Path) -> Roster:
     people: dict[str, Person] = {}
     for place, cells in read_table(path):
         if not columns:
-            columns, titles = columns_of(cells, place)
+            columns = columns_of(cells)
+            if "name" not in columns and not {"first", "last"} <= columns.keys():
+                raise PolicyError(
+                    f"{place}: the first line must name the columns, as in name,id,email or "
+                    "First name,Last name,Email address"
+                )
+            titles = {number: cell.strip() for number, cell in enumerate(cells) if re.search(r"\(\d+\)\s*$", cell)}
             continue
         facts = {name: cells[number].strip() for name, number in columns.items() if number < len(cells)}
         if WORTH in cells[0]:
@@ -151,20 +181,19 @@ def read_roster(path: Path) -> Roster:
     return Roster(people, assignments_of(titles, worths))
 
 
-def columns_of(cells: list[str], place: str) -> tuple[dict[str, int], dict[int, str]]:
-    """Which column is what, and the titles of Canvas's assignments by column. Raises PolicyError."""
+def column_name(cell: str) -> str:
+    return re.sub(r"\W|_", "", cell.casefold())
+
+
+def columns_of(cells: list[str]) -> dict[str, int]:
+    """Which column says what about a person."""
     known = {alias: name for name, aliases in COLUMNS.items() for alias in aliases}
     columns: dict[str, int] = {}
     for number, cell in enumerate(cells):
-        name = known.get(re.sub(r"\W|_", "", cell.casefold()))
+        name = known.get(column_name(cell))
         if name and name not in columns:
             columns[name] = number
-    if "name" not in columns and not {"first", "last"} <= columns.keys():
-        raise PolicyError(
-            f"{place}: the first line must name the columns, as in name,id,email or First name,Last name,Email address"
-        )
-    titles = {number: cell.strip() for number, cell in enumerate(cells) if re.search(r"\(\d+\)\s*$", cell)}
-    return columns, titles
+    return columns
 
 
 def person_of(facts: dict[str, str]) -> Person:

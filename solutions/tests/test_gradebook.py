@@ -39,6 +39,8 @@ def row(student, status="graded", lesson="masking", submitted="2026-11-01T23:10:
         questions={},
         notes=(),
         submitted=submitted,
+        source="",
+        recorded=submitted,
         key="",
         origin="",
     )

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from checks.grader.marking import answer_in, read_question
+from checks.grader.marks import questions_of
+from lessons import LESSONS as LESSON_NAMES
 from lessons import folder_name
 from solutions.tests.helpers import graders, stand_in
 from solutions.tests.helpers.graders import run, table
@@ -66,6 +68,12 @@ def test_an_answer_is_found(way):
     assert question.prompt.startswith("## Question: which overlap matters?") and "Rubric: 1 point" in question.rubric
     answer = "It leaks.\n\nTwo lines."
     assert answer_in(answered(answer, way), "03_masking.ipynb", question) == answer
+
+
+@pytest.mark.parametrize("lesson", LESSON_NAMES)
+def test_what_a_lesson_has_below_a_question_is_nobodys_answer(lesson):
+    content = (LESSONS / folder_name(lesson) / f"{folder_name(lesson)}.ipynb").read_bytes()
+    assert [name for name in questions_of(lesson) if answer_in(content, "a.ipynb", read_question(name))] == []
 
 
 def test_an_answer_in_a_script_is_found():

@@ -151,6 +151,18 @@ def test_moodle_and_gradescope(tmp_path):
     assert students(tmp_path / "scope", written(tmp_path / "c.csv", CANVAS))[0]["Mueller, Anna_1007"] == b"8"
 
 
+def test_a_worksheet_of_another_assignment_of_moodles_tells_by_name(tmp_path):
+    for name in ("Anna Mueller_30007", "Alice Smith_30001", "Bob Lee_30002"):
+        put(tmp_path / "class", f"{name}_assignsubmission_file_/03_masking.ipynb", name.encode())
+    found, said = students(tmp_path / "class", written(tmp_path / "worksheet.csv", WORKSHEET))
+    assert {student: content for student, content in found.items() if content} == {
+        "Alice Smith_alice@example.edu": b"Alice Smith_30001",
+        "Anna Mueller_30007": b"Anna Mueller_30007",  # one of two
+        "Bob Lee_30002": b"Bob Lee_30002",
+    }
+    assert [line.split(" is graded")[0] for line in said] == ["Anna Mueller_30007", "Bob Lee_30002"]
+
+
 # What platforms import
 
 

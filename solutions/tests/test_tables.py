@@ -15,7 +15,13 @@ def facts_of(row: SettledRow) -> dict[str, object]:
     """What grades.csv has to say of a row, by column."""
     facts = {"student": row.student, "lesson": row.lesson, "status": row.status, "points": row.points}
     facts |= {name: exercise.points for name, exercise in row.exercises.items()}
-    return facts | {"max_points": row.max_points, "reason": row.reason}
+    when = (row.submitted or "time unknown") if row.handed_in else None
+    return facts | {
+        "max_points": row.max_points,
+        "reason": row.reason,
+        "submitted": when,
+        "time_source": row.source,
+    }
 
 
 def test_grades_csv_reads_back(tmp_path):
@@ -24,7 +30,17 @@ def test_grades_csv_reads_back(tmp_path):
     files = written_class(rows, tmp_path)
     header, *lines = csv.reader(files["grades.csv"].splitlines())
     exercises = [name for lesson in CATALOGUE.values() for name in lesson]
-    assert header == ["student", "lesson", "status", "points", "max_points", *exercises, "reason"]
+    assert header == [
+        "student",
+        "lesson",
+        "status",
+        "points",
+        "max_points",
+        *exercises,
+        "submitted",
+        "time_source",
+        "reason",
+    ]
     assert [line[:2] for line in lines] == [[s, lesson] for s in ("alice", "bob") for lesson in ("masking", "teacher")]
     for line in lines:
         facts = facts_of(next(row for row in rows if [row.student, row.lesson] == line[:2]))
@@ -36,7 +52,7 @@ def test_a_question_that_was_marked_has_a_column(tmp_path):
     policy = read_policy(None, [marks_file(tmp_path, "alice,masking,why_overlap,1.5,")])
     rows = [settle(made_up_row(name, lesson), policy) for name in ("alice", "bob") for lesson in ("masking", "teacher")]
     lines = list(csv.DictReader(written_class(rows, tmp_path / "out")["grades.csv"].splitlines()))
-    assert list(lines[0])[-2:] == ["why_overlap", "reason"]
+    assert list(lines[0])[-4:] == ["why_overlap", "submitted", "time_source", "reason"]
     assert [line["why_overlap"] for line in lines] == ["1.5", "", "", ""]
     assert [(line["points"], line["max_points"]) for line in lines[:2]] == [("24.5", "25"), ("22", "22")]
 

@@ -92,6 +92,7 @@ class Row:
     key: str = ""
     tier: str = ""
     origin: str = ""  # what the submissions call the student, where it is another name
+    source: str = ""  # what says when it was submitted, or that it came late
 
     @property
     def points(self) -> int | None:
@@ -105,14 +106,14 @@ class Row:
         points = {name: exercise.points for name, exercise in self.exercises.items()}
         entries = {name: dataclasses.asdict(exercise) for name, exercise in self.exercises.items()}
         facts |= {**columns, **points, "reason": self.reason, "exercises": entries}
-        last = ("file", "notes", "submitted", "seconds", "key", "tier", "origin")
+        last = ("file", "notes", "submitted", "seconds", "key", "tier", "origin", "source")
         return facts | {name: getattr(self, name) for name in last}
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Row:
         """The row of a line. Raises KeyError, TypeError or ValueError for what is no such line."""
-        line = {"origin": "", **line}  # lines of the version before have none
-        texts = ("student", "lesson", "reason", "key", "tier", "origin")
+        line = {"origin": "", "source": "", **line}  # lines of the version before have none
+        texts = ("student", "lesson", "reason", "key", "tier", "origin", "source")
         if not all(isinstance(line[name], str) for name in texts):
             raise TypeError("a name or a key is no text")
         exercises = {name: ExerciseResult.from_json(entry) for name, entry in line["exercises"].items()}

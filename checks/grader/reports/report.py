@@ -17,7 +17,7 @@ from checks.grader.marks import questions_of
 from checks.grader.reports.items import items, unnamed
 from checks.grader.reports.pages import LETTERS, TEMPLATES
 from checks.grader.reports.text import folder_of, points_text
-from checks.grader.settled import SettledExercise, SettledRow
+from checks.grader.settled import SettledExercise, SettledRow, came_late
 from checks.tool.exercise import catalogue
 
 # what needs the instructor's eye, most urgent first, and what it means
@@ -113,6 +113,7 @@ def report_page(rows: Sequence[SettledRow], about: Mapping[str, Any], changes: S
         "changes": [(change, value(change.old), value(change.new)) for change in changes[:LISTED_FILES]],
         "changed": len(changes),
         "unmarked": unmarked(rows),
+        "came_late": came_late(rows),
         "students": len(students),
         "lessons": lessons,
         "statuses": Counter(row.status for row in rows),

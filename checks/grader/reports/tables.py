@@ -40,16 +40,19 @@ def write_table(table: Table, path: Path) -> None:
 
 
 def grades(rows: Sequence[SettledRow]) -> Table:
-    """The lines of grades.csv: a row each, with a column for every exercise and every question that was marked."""
+    """The lines of grades.csv: a row each, with a column for every exercise and every question that was marked, when it
+    was handed in, and what says so.
+    """
     items = [name for exercises in catalogue().values() for name in exercises]
     items += list(dict.fromkeys(name for row in rows for name in row.questions))
-    columns = ["student", "lesson", "status", "points", "max_points", *items, "reason"]
+    columns = ["student", "lesson", "status", "points", "max_points", *items, "submitted", "time_source", "reason"]
     lines: Table = []
     for row in rows:
         points = {name: part.points for name, part in row.exercises.items()}
         points |= {name: part.points for name, part in row.questions.items()}
         facts = [row.student, row.lesson, row.status.value, row.points, row.max_points]
-        lines.append([*facts, *(points.get(name) for name in items), row.reason])
+        when = (row.submitted or "time unknown") if row.handed_in else ""
+        lines.append([*facts, *(points.get(name) for name in items), when, row.source, row.reason])
     return [columns, *lines]
 
 
