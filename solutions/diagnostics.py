@@ -412,7 +412,7 @@ if __name__ == "__main__":
 #
 # There are nine photographs: guessing gives 11 %. But the number to beat is that of the **untrained** network, whose
 # random weights keep colours and edges apart. A is well above it, C is not above it, and where B stands is up to
-# chance: over five seeds it went from six points below to eight above.
+# chance: over five seeds it went from seven points below to eight above.
 #
 # </details>
 #
