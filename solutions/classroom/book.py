@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 TITLE = "Build I-JEPA"
 NEEDED = ("myst_nb", "sphinx_book_theme", "playwright")
 SECONDS = 1800  # that a cell may take: two cells of the last lessons train
+WIDGET = "application/vnd.jupyter.widget-view+json"  # such as a progress bar: it would fetch its code from the network
 SETTINGS = f"""
 project, author, html_title = {TITLE!r}, "The Build I-JEPA authors", {TITLE!r}
 extensions = ["myst_nb"]
@@ -69,6 +70,7 @@ def page(name: str, solved: NotebookNode, released: NotebookNode) -> NotebookNod
             cell.source = stub.source.replace("YOUR ANSWER HERE", "")
         else:
             refuse_errors(name, cell)
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
             describe(name, cell, heading)
         if cell.source != stub.source and not is_prose(cell):
             cells.append(nbformat.v4.new_markdown_cell(f"```python\n{stub.source}\n```", id=f"{cell.id}-stub"))
@@ -77,7 +79,8 @@ def page(name: str, solved: NotebookNode, released: NotebookNode) -> NotebookNod
         cells.append(cell)
         if answer:
             cells.append(folded("A model answer", answer, cell.id))
-    return nbformat.v4.new_notebook(cells=cells, metadata=copy.deepcopy(solved.metadata))
+    metadata = {key: value for key, value in copy.deepcopy(solved.metadata).items() if key != "widgets"}
+    return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
 
 
 def is_prose(cell: NotebookNode) -> bool:

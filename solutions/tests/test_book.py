@@ -64,6 +64,19 @@ def test_questions_have_their_answers_folded_below():
     assert "- 0: " in quiz.source and "- 2: " in quiz.source
 
 
+def test_a_progress_bar_is_left_out_and_what_was_printed_stays(lesson):
+    bar = nbformat.v4.new_output(
+        "display_data", data={"application/vnd.jupyter.widget-view+json": {}, "text/plain": "0%"}
+    )
+    said = nbformat.v4.new_output("stream", text="said")
+    solved = copy.deepcopy(lesson.solved)
+    solved.cells[with_text(solved, "# a demo")].outputs = [bar, said]
+    solved.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {}}
+    made = page(NAME, solved, lesson.released)
+    assert made.cells[with_text(made, "# a demo")].outputs == [said]
+    assert "widgets" not in made.metadata and made.metadata["kernelspec"] == solved.metadata["kernelspec"]
+
+
 def test_the_notebooks_stay_as_they_were(lesson):
     before = copy.deepcopy((lesson.solved, lesson.released))
     page(NAME, lesson.solved, lesson.released)

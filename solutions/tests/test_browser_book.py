@@ -115,7 +115,9 @@ def test_a_solution_is_folded_and_opens_by_keyboard(tab, lessons_page):
 
 
 def test_a_word_is_found(tab, site, lessons_page):
-    tab.goto((site / "search.html").as_uri() + "?q=solution")
+    tab.goto(lessons_page.as_uri())
+    word = tab.locator("h1").first.text_content().rstrip("#").split()[-1]
+    tab.goto((site / "search.html").as_uri() + f"?q={word}")
     tab.locator(f"ul.search li a[href*='{lessons_page.name}']").first.wait_for()
 
 
